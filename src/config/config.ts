@@ -1,0 +1,42 @@
+/** A configuration after loading: frozen, unit-free, every reference resolved. */
+
+import type { HsmOptions, KeyOptions, SigningOptions } from '../hsm/options.ts'
+import type { LogLevel } from '../log.ts'
+import type { HttpListenerOptions } from '../proxy/options.ts'
+import type { CertificateOptions, ListenAddress, TlsOptions } from '../tls/options.ts'
+import type { UpstreamOptions } from '../upstream/options.ts'
+
+export interface Config {
+  /** The file it came from; absolute. */
+  readonly file: string
+  readonly hsms: readonly HsmOptions[]
+  readonly certificates: readonly { readonly certificate: CertificateOptions; readonly key: KeyOptions }[]
+  readonly listeners: readonly ListenerOptions[]
+  readonly upstreams: readonly UpstreamOptions[]
+  readonly signing: SigningOptions
+  readonly tls: TlsOptions
+  /** undefined: no admin endpoint. */
+  readonly admin: { readonly address: ListenAddress } | undefined
+  readonly threads: { readonly tls: number; readonly http: number }
+  readonly log: { readonly level: LogLevel; readonly access: boolean }
+  /** TERM: how long open requests and connections may take to end. */
+  readonly drainTimeoutMs: number
+  /** Served, but the operator should know: an expired certificate, a PIN in the environment. */
+  readonly warnings: readonly string[]
+}
+
+export type ListenerOptions =
+  | {
+      readonly protocol: 'http'
+      readonly name: string
+      readonly address: ListenAddress
+      readonly http: HttpListenerOptions
+    }
+  | {
+      readonly protocol: 'tcp'
+      readonly name: string
+      readonly address: ListenAddress
+      readonly upstream: string
+      readonly alpn: readonly string[]
+    }
+  | { readonly protocol: 'redirect'; readonly name: string; readonly address: ListenAddress }

@@ -1,0 +1,42 @@
+/** The process's log: JSON lines on standard output. error = someone must act, warn = degraded but served. */
+
+import { type DestinationStream, destination, type Logger, pino } from 'pino'
+
+export type Log = Logger
+export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
+
+/**
+ * @param sync write each line before returning; otherwise lines are buffered for at most 250 ms (access logs).
+ *   Threads of one process may each have a log on the same descriptor: a line is one write.
+ */
+export function createLog(options: { level: LogLevel; sync: boolean }): { log: Log; flush: () => void } {
+  const stream = options.sync ? destination({ fd: 1, sync: true }) : buffered()
+  const log = pino(
+    {
+      level: options.level,
+      base: null,
+      timestamp: () => `,"time":"${new Date().toISOString()}"`,
+      formatters: { level: (label) => ({ level: label }) },
+      redact: { paths: ['pin', '*.pin', 'headers.authorization', 'headers.cookie'], censor: '[secret]' },
+    },
+    stream,
+  )
+  return { log, flush: () => flushQuietly(stream) }
+}
+
+const BUFFER_BYTES = 16 * 1024
+const FLUSH_INTERVAL_MS = 250
+
+function buffered(): DestinationStream & { flushSync(): void } {
+  const stream = destination({ fd: 1, sync: false, minLength: BUFFER_BYTES })
+  setInterval(() => stream.flush(), FLUSH_INTERVAL_MS).unref()
+  return stream
+}
+
+function flushQuietly(stream: { flushSync(): void }): void {
+  try {
+    stream.flushSync()
+  } catch {
+    // The descriptor is gone or not open yet: there is nobody left to tell.
+  }
+}

@@ -1,0 +1,211 @@
+/**
+ * The one door into native code: loads the addon and types it.
+ *
+ * C++ asserts what TypeScript has checked; nothing else may load the `.node` file. `README.md` beside this
+ * file lists threads and ownership.
+ */
+
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+import { NativeError } from '../errors.ts'
+
+/** One per process. Owns the TLS threads, their listeners and every TLS connection. Main thread only. */
+export interface Terminator {
+  /**
+   * Swaps all credentials at once; handshakes under way finish with the ones they began with.
+   * @throws {NativeError} `ERR_NATIVE_OPENSSL` when OpenSSL refuses a certificate or a word of the policy; nothing changes then.
+   */
+  setCredentials(credentials: readonly NativeCredentials[], policy: NativePolicy): void
+  /** The first key encrypts, all decrypt. Copied before the call returns. 80 bytes each: name 16, HMAC 32, AES 32. */
+  setTicketKeys(keys: readonly Uint8Array[]): void
+  /**
+   * Opens the listener on every TLS thread (SO_REUSEPORT).
+   * @returns the port, which matters when 0 was asked for.
+   * @throws an Error with `code` `EADDRINUSE`, `EACCES`, …
+   */
+  listen(listener: NativeListener): number
+  /** Accepts what is in the backlog, then closes the listening sockets; open connections go on. Idempotent. */
+  stopListening(listenerId: number): void
+  /** HTTP workers among which new connections of `http` listeners are spread, round-robin. */
+  setReceivers(receiverIds: readonly number[]): void
+  /** Ends one suspended handshake step: null fails it (alert internal_error). A handle that is gone is ignored. */
+  finishSign(handle: number, signature: Uint8Array | null): void
+  /** tcp mode: try these addresses in order; an empty list closes the connection. A handle that is gone is ignored. */
+  connectUpstream(
+    handle: number,
+    addresses: readonly NativeAddress[],
+    timeouts: { connectTimeoutMs: number; idleTimeoutMs: number },
+  ): void
+  /** Idle connections (no plaintext yet) are closed with close_notify; the others end by themselves. */
+  drain(): void
+  stats(): NativeStats
+  /** Closes everything now and joins the threads. Idempotent. */
+  close(): void
+}
+
+/** Lives in an HTTP worker thread: gets the plaintext side of connections as file descriptors. */
+export interface ConnectionReceiver {
+  readonly id: number
+  /** The connection ends with a TCP reset instead of close_notify: the peer must not take what it got for the whole. */
+  abort(connectionId: number): void
+  close(): void
+}
+
+export interface NativeAddon {
+  Terminator: new (options: TerminatorOptions) => Terminator
+  ConnectionReceiver: new (onConnection: (connection: NativeConnection) => void) => ConnectionReceiver
+}
+
+export interface TerminatorOptions {
+  readonly threads: number
+  readonly handshakeTimeoutMs: number
+  /** Handshakes that need a signature. Each is answered by `finishSign`, once. */
+  readonly onSign: (requests: NativeSignRequest[]) => void
+  /** tcp mode: connections whose handshake is done. Each is answered by `connectUpstream`, once. */
+  readonly onEstablished: (connections: NativeEstablished[]) => void
+  /** Things to log. */
+  readonly onEvents: (events: NativeEvent[]) => void
+}
+
+/** Certificates of different key types for the same names; OpenSSL chooses by the client's signature algorithms. */
+export interface NativeCredentials {
+  /** Lower case, exact or `*.` for one label. */
+  readonly names: readonly string[]
+  readonly certificates: readonly {
+    /** DER, leaf first. */
+    readonly chain: readonly Uint8Array[]
+    /** Comes back in NativeSignRequest. */
+    readonly keyId: number
+  }[]
+  /** OpenSSL's names, colon-separated, in preference order. */
+  readonly signatureSchemes: string
+}
+
+export interface NativePolicy {
+  readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
+  /** TLS 1.2 cipher list, TLS 1.3 cipher suites, groups: OpenSSL's syntax. */
+  readonly ciphers: string
+  readonly ciphersuites: string
+  readonly groups: string
+  /** TLS 1.3 tickets sent after a full handshake. */
+  readonly tickets: number
+  readonly ticketLifetimeS: number
+}
+
+export interface NativeListener {
+  /** Chosen by the caller, unique; comes back in facts, events and stats. */
+  readonly id: number
+  /** IP address. */
+  readonly host: string
+  readonly port: number
+  readonly mode: 'http' | 'tcp'
+  readonly alpn: readonly string[]
+}
+
+export interface NativeAddress {
+  readonly host: string
+  readonly port: number
+}
+
+export interface NativeSignRequest {
+  readonly handle: number
+  readonly keyId: number
+  /** TLS SignatureScheme code point. */
+  readonly scheme: number
+  /** Unhashed; owned by the receiver of the callback. */
+  readonly message: Uint8Array
+  readonly serverName: string | undefined
+  readonly peer: string
+}
+
+/** A connection after its handshake, as everybody above TLS knows it. */
+export interface NativeEstablished {
+  readonly handle: number
+  readonly listenerId: number
+  readonly serverName: string | undefined
+  readonly alpnProtocol: string | undefined
+  readonly tlsVersion: string
+  readonly cipher: string
+  readonly resumed: boolean
+  readonly peer: string
+  readonly peerPort: number
+  readonly localAddress: string
+  readonly localPort: number
+}
+
+/** `fd` is a connected stream socket that carries the plaintext; the receiver owns it. */
+export interface NativeConnection extends NativeEstablished {
+  readonly fd: number
+}
+
+export type NativeEvent =
+  | {
+      readonly type: 'handshake-failed'
+      readonly listenerId: number
+      readonly serverName: string | undefined
+      readonly peer: string
+      readonly peerPort: number
+      /** `timeout`, `peer closed`, `signature failed` or OpenSSL's reason, e.g. `no shared cipher`. */
+      readonly reason: string
+      readonly durationMs: number
+    }
+  | {
+      /** tcp mode only: the connection has ended. */
+      readonly type: 'connection-closed'
+      readonly connection: NativeEstablished
+      /** `host:port` that served it; undefined when none could be reached. */
+      readonly upstream: string | undefined
+      readonly bytesReceived: number
+      readonly bytesSent: number
+      readonly durationMs: number
+      /** `closed`, `reset`, `idle timeout`, `upstream unreachable`, `drain`. */
+      readonly reason: string
+    }
+  | { readonly type: 'connect-failed'; readonly upstream: string; readonly reason: string }
+  | { readonly type: 'accept-failed'; readonly listenerId: number; readonly reason: string }
+
+export interface NativeStats {
+  /** Since start. */
+  readonly handshakes: readonly {
+    result: 'ok' | 'failed'
+    tlsVersion: string
+    resumed: boolean
+    count: number
+  }[]
+  /** Upper bounds in seconds, without +Inf; counts are per bucket, not cumulative, with +Inf last. */
+  readonly handshakeSeconds: readonly { resumed: boolean; bounds: number[]; counts: number[]; sum: number }[]
+  readonly connections: readonly { listenerId: number; handshaking: number; idle: number; active: number }[]
+  /** Handshakes suspended right now. */
+  readonly signaturesPending: number
+}
+
+interface RawAddon extends NativeAddon {
+  readonly abi: number
+  initialize(errorClass: typeof NativeError): void
+}
+
+const ABI = 1
+
+/** @throws {NativeError} `ERR_NATIVE_LOAD` with the command that builds the addon. */
+export function loadAddon(): NativeAddon {
+  const root = fileURLToPath(new URL('../..', import.meta.url))
+  const require = createRequire(import.meta.url)
+  let addon: RawAddon
+  try {
+    addon = require('node-gyp-build')(root) as RawAddon
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new NativeError(
+      'ERR_NATIVE_LOAD',
+      `the native addon does not load (build it with: npm run build:native): ${reason}`,
+    )
+  }
+  if (addon.abi !== ABI) {
+    throw new NativeError(
+      'ERR_NATIVE_LOAD',
+      `the native addon is of another version (${addon.abi}, wanted ${ABI}); build it with: npm run build:native`,
+    )
+  }
+  addon.initialize(NativeError)
+  return addon
+}

@@ -1,0 +1,26 @@
+/** What the TLS side needs to know; produced by config/, passed through by app.ts. All values are checked. */
+
+export interface CertificateOptions {
+  /** PEM file, leaf first; absolute. For messages. */
+  readonly file: string
+  /** DER, leaf first. */
+  readonly chain: readonly Uint8Array[]
+  /** DER SubjectPublicKeyInfo of the leaf. */
+  readonly spki: Uint8Array
+  /** Lower-case DNS names of the leaf: subjectAltName, wildcards included (`*.example.com`). */
+  readonly names: readonly string[]
+  readonly keyType: 'rsa' | 'ec' | 'ed25519'
+  readonly notAfterMs: number
+}
+
+export interface TlsOptions {
+  readonly handshakeTimeoutMs: number
+  /** A new session-ticket key this often; two previous ones are still accepted. */
+  readonly ticketRotationMs: number
+}
+
+/** host is an IP address or a name to bind; `::` and `0.0.0.0` mean all. */
+export interface ListenAddress {
+  readonly host: string
+  readonly port: number
+}

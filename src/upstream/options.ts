@@ -1,0 +1,22 @@
+/** What the upstream side needs to know; produced by config/. All values are checked. */
+
+export interface UpstreamOptions {
+  readonly name: string
+  readonly servers: readonly UpstreamServer[]
+  readonly balance: 'round-robin'
+  readonly connectTimeoutMs: number
+  /** http: from the request's end to the response's headers, and between two chunks of a body. */
+  readonly responseTimeoutMs: number
+  /** http: idle keep-alive connections are closed after this. */
+  readonly keepAliveMs: number
+  /** http: connections per server and HTTP worker. */
+  readonly connections: number
+  /** tcp: a connection without a byte either way is closed after this. */
+  readonly idleTimeoutMs: number
+}
+
+export interface UpstreamServer {
+  readonly scheme: 'http' | 'tcp'
+  readonly host: string
+  readonly port: number
+}
