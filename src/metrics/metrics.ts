@@ -1,0 +1,119 @@
+/**
+ * Every metric Sealgate exports: name, labels, help. Names and labels are an interface and never change.
+ *
+ * The parts receive a value made here; tests and tools make their own with `createMetrics()`. HTTP workers
+ * have one each; the admin endpoint adds them up. What the TLS threads count is read at scrape time
+ * (see tls-metrics.ts).
+ */
+
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+
+// 50 µs (SoftHSM, ECDSA) to 5 s (past every sensible deadline).
+const SIGN_BUCKETS_S = [
+  0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5,
+]
+// 500 µs (a local upstream) to 60 s (the default response timeout).
+const REQUEST_BUCKETS_S = [
+  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
+]
+
+export type Metrics = ReturnType<typeof createMetrics>
+
+export function createMetrics() {
+  const registry = new Registry()
+  const registers = [registry]
+  return {
+    registry,
+
+    signatures: new Counter({
+      name: 'sealgate_signatures_total',
+      help: 'Signature attempts that ended, by HSM, TLS signature scheme and result (ok or the error code).',
+      labelNames: ['hsm', 'scheme', 'result'],
+      registers,
+    }),
+    signSeconds: new Histogram({
+      name: 'sealgate_sign_seconds',
+      help: 'Time in the HSM: C_SignInit and C_Sign, without queueing.',
+      labelNames: ['hsm', 'scheme'],
+      buckets: SIGN_BUCKETS_S,
+      registers,
+    }),
+    signWaitSeconds: new Histogram({
+      name: 'sealgate_sign_wait_seconds',
+      help: 'Time a signature waited for a member with a free session.',
+      labelNames: ['hsm', 'scheme'],
+      buckets: SIGN_BUCKETS_S,
+      registers,
+    }),
+    signRetries: new Counter({
+      name: 'sealgate_sign_retries_total',
+      help: 'Signatures tried again on another member, by the member that failed and its error code.',
+      labelNames: ['hsm', 'reason'],
+      registers,
+    }),
+    signHedges: new Counter({
+      name: 'sealgate_sign_hedges_total',
+      help: 'Signatures asked of a second member because the first was slow, by the slow member.',
+      labelNames: ['hsm', 'reason'],
+      registers,
+    }),
+    hsmUp: new Gauge({
+      name: 'sealgate_hsm_up',
+      help: '1 when the member signs, 0 when it does not.',
+      labelNames: ['hsm'],
+      registers,
+    }),
+    hsmSessions: new Gauge({
+      name: 'sealgate_hsm_sessions',
+      help: 'PKCS#11 sessions open for signing.',
+      labelNames: ['hsm'],
+      registers,
+    }),
+    signsInFlight: new Gauge({
+      name: 'sealgate_signs_in_flight',
+      help: 'Signatures asked of the member and not answered yet.',
+      labelNames: ['hsm'],
+      registers,
+    }),
+    hsmErrors: new Counter({
+      name: 'sealgate_hsm_errors_total',
+      help: 'PKCS#11 calls that failed, by return value (CKR_...).',
+      labelNames: ['hsm', 'rv'],
+      registers,
+    }),
+    hsmRestarts: new Counter({
+      name: 'sealgate_hsm_host_restarts_total',
+      help: 'Host processes started again after they ended.',
+      labelNames: ['hsm'],
+      registers,
+    }),
+
+    requests: new Counter({
+      name: 'sealgate_requests_total',
+      help: 'HTTP requests that ended, by status class (2xx ... 5xx, or aborted).',
+      labelNames: ['listener', 'upstream', 'status'],
+      registers,
+    }),
+    requestSeconds: new Histogram({
+      name: 'sealgate_request_seconds',
+      help: 'From the end of the request headers to the last byte of the response.',
+      labelNames: ['listener', 'upstream', 'status'],
+      buckets: REQUEST_BUCKETS_S,
+      registers,
+    }),
+    upstreamSeconds: new Histogram({
+      name: 'sealgate_upstream_seconds',
+      help: 'From dispatch to the upstream to its response headers.',
+      labelNames: ['listener', 'upstream', 'status'],
+      buckets: REQUEST_BUCKETS_S,
+      registers,
+    }),
+
+    certificateExpiry: new Gauge({
+      name: 'sealgate_certificate_expiry_timestamp_seconds',
+      help: 'notAfter of the certificate, Unix time.',
+      labelNames: ['name', 'key_type'],
+      registers,
+    }),
+  }
+}
