@@ -1,0 +1,53 @@
+// @ts-check
+/** Builds the addon and the program, each only when its sources have changed. */
+
+import { chmodSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { run } from './command.mjs'
+import { nodeHeaders } from './node-headers.mjs'
+import { root } from './paths.mjs'
+import { buildOnce } from './stamp.mjs'
+
+/**
+ * The addon: build/Release/sealgate.node. One binary serves every Node from 20 on (Node-API), so the version of
+ * Node that built it is no reason to build it again.
+ *
+ * @returns {Promise<string>} a few words on what was done
+ */
+export function buildNative() {
+  return buildOnce({
+    stamp: join(root, 'build/sources.sha256'),
+    inputs: ['binding.gyp', 'src/native'],
+    matching: /\.(cc|h)$/,
+    output: join(root, 'build/Release/sealgate.node'),
+    build: () => {
+      const headers = nodeHeaders()
+      const args = headers === undefined ? [] : [`--nodedir=${headers}`]
+      return run(process.execPath, [NODE_GYP, 'configure', 'build', '--jobs=max', ...args], { cwd: root })
+    },
+  })
+}
+
+/**
+ * The program: dist/cli/main.js and what it imports.
+ *
+ * @returns {Promise<string>} a few words on what was done
+ */
+export function buildTypeScript() {
+  const main = join(root, 'dist/cli/main.js')
+  return buildOnce({
+    stamp: join(root, 'dist/sources.sha256'),
+    inputs: ['package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'src'],
+    matching: /\.ts$/,
+    output: main,
+    build: async () => {
+      // A module that was renamed must not live on in the output.
+      rmSync(join(root, 'dist'), { recursive: true, force: true })
+      await run(process.execPath, [TSC, '-p', 'tsconfig.build.json'], { cwd: root })
+      chmodSync(main, 0o755)
+    },
+  })
+}
+
+const NODE_GYP = join(root, 'node_modules/node-gyp/bin/node-gyp.js')
+const TSC = join(root, 'node_modules/typescript/bin/tsc')

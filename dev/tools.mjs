@@ -1,0 +1,65 @@
+// @ts-check
+/** What Sealgate's development needs from the system, and which packages have it. */
+
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { hasCommand } from './command.mjs'
+
+/** @typedef {import('./system-packages.mjs').Requirement} Requirement */
+
+/**
+ * The SoftHSM module of this machine; undefined when it is not installed.
+ *
+ * @returns {string | undefined}
+ */
+export function softhsmModule() {
+  return softhsmFolders()
+    .flatMap((folder) => ['libsofthsm2.so', 'libsofthsm.so'].map((name) => join(folder, name)))
+    .find((path) => existsSync(path))
+}
+
+/** @type {readonly Requirement[]} */
+export const BUILD_TOOLS = [
+  command('make', { apt: ['make'], dnf: ['make'], apk: ['make'], brew: ['make'] }),
+  command('g++', { apt: ['g++'], dnf: ['gcc-c++'], apk: ['g++', 'linux-headers'], brew: ['gcc'] }),
+  command('python3', { apt: ['python3'], dnf: ['python3'], apk: ['python3'], brew: ['python3'] }),
+]
+
+/** @type {readonly Requirement[]} */
+export const SOFTHSM = [
+  {
+    name: 'SoftHSM',
+    present: () => softhsmModule() !== undefined,
+    packages: { apt: ['softhsm2'], dnf: ['softhsm'], apk: ['softhsm'], brew: ['softhsm'] },
+  },
+]
+
+/** What only the tests use. @type {readonly Requirement[]} */
+export const TEST_TOOLS = [
+  command('curl', { apt: ['curl'], dnf: ['curl'], apk: ['curl'], brew: ['curl'] }),
+  command('openssl', { apt: ['openssl'], dnf: ['openssl'], apk: ['openssl'], brew: ['openssl'] }),
+]
+
+/** Debian, Fedora, Alpine, Homebrew (Arm and Intel), and a build from source. */
+function softhsmFolders() {
+  const multiarch = existsSync('/usr/lib')
+    ? readdirSync('/usr/lib').map((name) => `/usr/lib/${name}/softhsm`)
+    : []
+  return [
+    '/usr/lib/softhsm',
+    ...multiarch,
+    '/usr/lib64/pkcs11',
+    '/usr/lib64/softhsm',
+    '/opt/homebrew/lib/softhsm',
+    '/usr/local/lib/softhsm',
+  ]
+}
+
+/**
+ * @param {string} name
+ * @param {Requirement['packages']} packages
+ * @returns {Requirement}
+ */
+function command(name, packages) {
+  return { name, present: () => hasCommand(name), packages }
+}
