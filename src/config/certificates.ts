@@ -1,0 +1,130 @@
+/** `certificates` → CertificateOptions and KeyOptions: readable chains, and keys that can be found. */
+
+import type { KeyOptions } from '../hsm/options.ts'
+import type { CertificateOptions } from '../tls/options.ts'
+import { readCertificateFile } from './certificate-file.ts'
+import type { Path } from './document.ts'
+import { absolutePath, type Context, checkReference, type Entry } from './entries.ts'
+import { type Pkcs11Uri, parsePkcs11Uri, redactPkcs11Uri } from './pkcs11-uri.ts'
+import type { CertificateEntry } from './schema.ts'
+
+export interface ResolvedCertificate {
+  readonly certificate: CertificateOptions
+  readonly key: KeyOptions
+}
+
+export function resolveCertificate(
+  entry: Entry<CertificateEntry>,
+  hsmNames: ReadonlySet<string>,
+  context: Context,
+): ResolvedCertificate | undefined {
+  const { path, value } = entry
+  const certificate = resolveChain([...path, 'chain'], value.chain, context)
+  const selector = resolveUri([...path, 'key', 'uri'], value.key.uri, context)
+  checkMembers([...path, 'key', 'hsms'], value.key.hsms, hsmNames, context)
+  if (certificate === undefined || selector === undefined) return undefined
+  return { certificate, key: { ...selector, uri: value.key.uri, hsms: value.key.hsms } }
+}
+
+/** TLS chooses by name and key type: a second certificate with both equal would never be used. */
+export function warnAboutShadowed(
+  certificates: readonly Entry<ResolvedCertificate>[],
+  { report }: Context,
+): void {
+  const first = new Map<string, CertificateOptions>()
+  for (const { path, value } of certificates) {
+    const { names, keyType, file } = value.certificate
+    for (const name of names) {
+      const key = `${keyType} ${name}`
+      const other = first.get(key)
+      if (other === undefined) first.set(key, value.certificate)
+      else {
+        report.warn(
+          path,
+          `${file} and ${other.file} are both for "${name}" with the same key type (${keyType}): one certificate per name and key type is used`,
+        )
+        break
+      }
+    }
+  }
+}
+
+function resolveChain(path: Path, chain: string, context: Context): CertificateOptions | undefined {
+  const { certificate, problems } = readCertificateFile(absolutePath(context, chain), context.nowMs)
+  for (const { level, message } of problems) {
+    if (level === 'warning') context.report.warn(path, message)
+    else
+      context.report.error(path, message, level === 'secret' ? 'ERR_CONFIG_SECRET' : 'ERR_CONFIG_CERTIFICATE')
+  }
+  return certificate
+}
+
+function resolveUri(
+  path: Path,
+  text: string,
+  { report }: Context,
+): Pick<KeyOptions, 'label' | 'id'> | undefined {
+  // First of all, and also in a URI that is wrong elsewhere: nothing below may come to quote it.
+  if (redactPkcs11Uri(text) !== text) {
+    report.error(
+      path,
+      'holds a PIN (pin-value): take it out, change the PIN, and name its file in hsms.NAME.pin',
+      'ERR_CONFIG_SECRET',
+    )
+    return undefined
+  }
+  const parsed = parsePkcs11Uri(text)
+  if ('error' in parsed) {
+    report.error(path, `${parsed.error}; a key is named like pkcs11:object=web;type=private`)
+    return undefined
+  }
+  const fault = uriFault(parsed.uri)
+  if (fault !== undefined) {
+    report.error(path, fault)
+    return undefined
+  }
+  const object = parsed.uri.path.get('object')
+  return { label: object && new TextDecoder().decode(object), id: parsed.uri.path.get('id') }
+}
+
+function uriFault({ path, query }: Pkcs11Uri): string | undefined {
+  if (query.has('pin-source')) return 'pin-source is not read here: name the PIN file in hsms.NAME.pin'
+  if (query.size > 0)
+    return `${[...query].join(' and ')} is not read here: name the module in hsms.NAME.module`
+  const others = [...path.keys()].filter((name) => !KEY_ATTRIBUTES.has(name))
+  if (others.length > 0) {
+    return `${others.join(', ')} ${others.length > 1 ? 'do' : 'does'} not belong here: keep object, id and type; the token is chosen by hsms, because each member has its own`
+  }
+  const type = path.get('type')
+  if (type !== undefined && new TextDecoder().decode(type) !== 'private')
+    return 'names no private key: write type=private'
+  const object = path.get('object')
+  const id = path.get('id')
+  if (object === undefined && id === undefined) return 'names no object: give object=LABEL, id=%01, or both'
+  if (object?.length === 0 || id?.length === 0) return 'has an empty object or id, which could be any key'
+  if (object !== undefined && !isUtf8(object)) return 'the label (object) is not UTF-8'
+  return undefined
+}
+
+function checkMembers(
+  path: Path,
+  members: readonly string[],
+  names: ReadonlySet<string>,
+  { report }: Context,
+): void {
+  for (const [index, name] of members.entries()) {
+    if (members.indexOf(name) < index) report.error([...path, index], `"${name}" is named twice`)
+    else checkReference(report, [...path, index], { name, section: 'hsms', names })
+  }
+}
+
+function isUtf8(bytes: Uint8Array): boolean {
+  try {
+    new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+    return true
+  } catch {
+    return false
+  }
+}
+
+const KEY_ATTRIBUTES: ReadonlySet<string> = new Set(['object', 'id', 'type'])

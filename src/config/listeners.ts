@@ -1,0 +1,141 @@
+/** `listeners` → ListenerOptions: routes that lead somewhere, and no two on one address. */
+
+import type { Route } from '../proxy/options.ts'
+import type { ListenAddress } from '../tls/options.ts'
+import type { UpstreamOptions, UpstreamServer } from '../upstream/options.ts'
+import type { ListenerOptions } from './config.ts'
+import type { Path } from './document.ts'
+import { type Context, checkReference, type Entry } from './entries.ts'
+import type { ListenerEntry, RouteEntry } from './schema.ts'
+
+/** What a listener may refer to. */
+export interface Targets {
+  /** Every name in the file, also of upstreams with problems of their own. */
+  readonly names: ReadonlySet<string>
+  readonly upstreams: readonly UpstreamOptions[]
+}
+
+type HttpEntry = Extract<ListenerEntry, { protocol: 'http' }>
+
+export function resolveListener(
+  entry: Entry<ListenerEntry>,
+  targets: Targets,
+  context: Context,
+): ListenerOptions {
+  const { path, value } = entry
+  const { address } = value
+  const name = value.name ?? `listeners[${entry.name}]`
+  switch (value.protocol) {
+    case 'http': {
+      const http = {
+        name,
+        routes: resolveRoutes(path, value, targets, context),
+        maxHeaderBytes: value.max_header,
+        headerTimeoutMs: value.header_timeout,
+        keepAliveMs: value.keep_alive,
+      }
+      return { protocol: 'http', name, address, http }
+    }
+    case 'tcp':
+      checkUpstream([...path, 'upstream'], { name: value.upstream, scheme: 'tcp' }, targets, context)
+      return { protocol: 'tcp', name, address, upstream: value.upstream, alpn: value.alpn }
+    case 'redirect':
+      return { protocol: 'redirect', name, address }
+  }
+}
+
+/** Upstreams that the listener sends to. */
+export function upstreamsOf(listener: ListenerOptions): readonly string[] {
+  switch (listener.protocol) {
+    case 'http':
+      return listener.http.routes.map(({ upstream }) => upstream)
+    case 'tcp':
+      return [listener.upstream]
+    case 'redirect':
+      return []
+  }
+}
+
+/** Two sockets on one address, or two names that are one in metrics. */
+export function checkDistinct(
+  listeners: readonly Entry<ListenerOptions>[],
+  admin: ListenAddress | undefined,
+  { report }: Context,
+): void {
+  const addresses = new Map<string, string>()
+  const names = new Set<string>()
+  for (const { path, value } of listeners) {
+    const address = addressText(value.address)
+    const other = addresses.get(address)
+    if (other !== undefined)
+      report.error([...path, 'address'], `${address} is the address of ${other} already`)
+    // Port 0 is another port for each.
+    else if (value.address.port !== 0) addresses.set(address, value.name)
+    if (names.has(value.name))
+      report.error([...path, 'name'], `another listener is named "${value.name}" already`)
+    names.add(value.name)
+  }
+  const other = admin && addresses.get(addressText(admin))
+  if (other !== undefined) {
+    report.error(
+      ['admin', 'address'],
+      `is the address of ${other} already: choose another one, or admin: off`,
+    )
+  }
+}
+
+function resolveRoutes(path: Path, entry: HttpEntry, targets: Targets, context: Context): readonly Route[] {
+  const { report } = context
+  if ((entry.routes === undefined) === (entry.upstream === undefined)) {
+    report.error(path, 'must say where requests go: either routes or upstream (short for one route)')
+    return []
+  }
+  if (entry.upstream !== undefined) {
+    checkUpstream([...path, 'upstream'], { name: entry.upstream, scheme: 'http' }, targets, context)
+    return [{ host: undefined, path: undefined, upstream: entry.upstream }]
+  }
+  const routes = (entry.routes ?? []).map((route, index) =>
+    resolveRoute([...path, 'routes', index], route, targets, context),
+  )
+  const last = routes.findIndex(({ host, path }) => host === undefined && path === undefined)
+  if (last >= 0 && last < routes.length - 1) {
+    report.warn(
+      [...path, 'routes', last + 1],
+      'is never reached: the route before it matches everything; move that one to the end',
+    )
+  }
+  return routes
+}
+
+function resolveRoute(path: Path, route: RouteEntry, targets: Targets, context: Context): Route {
+  checkUpstream([...path, 'upstream'], { name: route.upstream, scheme: 'http' }, targets, context)
+  const host = route.match?.host?.toLowerCase()
+  if (host !== undefined && !ROUTE_HOST.test(host)) {
+    context.report.error(
+      [...path, 'match', 'host'],
+      'is no host to match: write a name without port, exact (example.com) or with a wildcard for its first label (*.example.com)',
+    )
+  }
+  return { host, path: route.match?.path, upstream: route.upstream }
+}
+
+function checkUpstream(
+  path: Path,
+  wanted: { readonly name: string; readonly scheme: UpstreamServer['scheme'] },
+  { names, upstreams }: Targets,
+  { report }: Context,
+): void {
+  const { name, scheme } = wanted
+  if (!checkReference(report, path, { name, section: 'upstreams', names })) return
+  const servers = upstreams.find((upstream) => upstream.name === name)?.servers ?? []
+  if (servers.some((server) => server.scheme !== scheme)) {
+    report.error(path, `the servers of "${name}" are not ${scheme}://, which this protocol needs`)
+  }
+}
+
+function addressText({ host, port }: ListenAddress): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+const ROUTE_HOST =
+  /^(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*$|^\[[0-9a-f:.]+\]$/

@@ -1,0 +1,153 @@
+/**
+ * From a file to a `Config`: read, parse, check against the schema, resolve references and files, freeze.
+ *
+ * Everything that is wrong is reported at once, therefore each step goes on with what the one before it left
+ * whole. No PIN is ever read here: the host process of each HSM does that.
+ */
+
+import { availableParallelism } from 'node:os'
+import { dirname, resolve } from 'node:path'
+import { ConfigError } from '../errors.ts'
+import { resolveCertificate, warnAboutShadowed } from './certificates.ts'
+import type { Config } from './config.ts'
+import { type ConfigDocument, parseConfigDocument } from './document.ts'
+import { type Context, declaredNames, type Entry, soundEntries, warnUnused } from './entries.ts'
+import { readTextFile } from './files.ts'
+import { resolveHsm } from './hsms.ts'
+import { checkDistinct, resolveListener, upstreamsOf } from './listeners.ts'
+import { Report } from './report.ts'
+import { certificateSchema, configSchema, hsmSchema, listenerSchema, upstreamSchema } from './schema.ts'
+import { sound, structureFindings } from './structure.ts'
+import { resolveUpstream } from './upstreams.ts'
+
+/**
+ * @param file path of the YAML file; relative to the working directory.
+ * @returns frozen, with absolute paths and plain numbers (milliseconds, bytes).
+ * @throws {ConfigError} with every problem, in the order of the file. The process can exit with `exitStatus(error)`.
+ */
+export async function loadConfig(file: string): Promise<Config> {
+  const path = resolve(file)
+  const read = readTextFile(path, { maxBytes: MAX_FILE_BYTES, encoding: 'utf8' })
+  if ('error' in read)
+    throw new ConfigError([
+      {
+        code: 'ERR_CONFIG_FILE',
+        file: path,
+        path: '',
+        message: `${read.error}; name the configuration with --config FILE`,
+      },
+    ])
+  if (read.text.trim() === '')
+    throw new ConfigError([
+      {
+        code: 'ERR_CONFIG_FILE',
+        file: path,
+        path: '',
+        message: 'is empty; begin with a file from the folder config/',
+      },
+    ])
+  return resolveDocument(parseConfigDocument(path, read.text), {
+    nowMs: Date.now(),
+    environment: process.env,
+  })
+}
+
+/** The part that needs no clock and no environment of its own. */
+function resolveDocument(document: ConfigDocument, world: Pick<Context, 'nowMs' | 'environment'>): Config {
+  const report = new Report(document)
+  const context: Context = { report, directory: dirname(document.file), ...world }
+  for (const finding of structureFindings(configSchema, document.value)) report.find(finding)
+
+  const raw = sectionsOf(document.value)
+  const hsmNames = declaredNames(raw['hsms'])
+  const hsms = each(soundEntries(hsmSchema, 'hsms', raw['hsms']), (entry) => resolveHsm(entry, context))
+  const certificates = each(soundEntries(certificateSchema, 'certificates', raw['certificates']), (entry) =>
+    resolveCertificate(entry, hsmNames, context),
+  )
+  warnAboutShadowed(certificates, context)
+  warnUnused(report, 'hsms', hsmNames, new Set(certificates.flatMap(({ value }) => value.key.hsms)))
+
+  const upstreamNames = declaredNames(raw['upstreams'])
+  const upstreams = each(soundEntries(upstreamSchema, 'upstreams', raw['upstreams']), (entry) =>
+    resolveUpstream(entry, context),
+  )
+  const targets = { names: upstreamNames, upstreams: values(upstreams) }
+  const listeners = each(soundEntries(listenerSchema, 'listeners', raw['listeners']), (entry) =>
+    resolveListener(entry, targets, context),
+  )
+  warnUnused(report, 'upstreams', upstreamNames, new Set(values(listeners).flatMap(upstreamsOf)))
+  checkCertificatesExist(listeners, raw['certificates'], context)
+
+  const admin = sound(configSchema.shape.admin, raw['admin'])
+  const adminAddress = typeof admin === 'object' ? admin.address : undefined
+  checkDistinct(listeners, adminAddress, context)
+
+  report.throwIfAny()
+  const whole = configSchema.parse(document.value)
+  return deepFreeze({
+    file: document.file,
+    hsms: values(hsms),
+    certificates: values(certificates),
+    listeners: values(listeners),
+    upstreams: values(upstreams),
+    signing: {
+      timeoutMs: whole.signing.timeout,
+      queue: whole.signing.queue,
+      hedge: whole.signing.hedge,
+      verify: whole.signing.verify,
+    },
+    tls: { handshakeTimeoutMs: whole.tls.handshake_timeout, ticketRotationMs: whole.tls.ticket_rotation },
+    admin: adminAddress && { address: adminAddress },
+    threads: { tls: threadsOf(whole.threads.tls), http: threadsOf(whole.threads.http) },
+    log: whole.log,
+    drainTimeoutMs: whole.drain_timeout,
+    warnings: report.warnings,
+  })
+}
+
+function checkCertificatesExist(
+  listeners: readonly Entry<Config['listeners'][number]>[],
+  certificates: unknown,
+  { report }: Context,
+): void {
+  if (Array.isArray(certificates) ? certificates.length > 0 : certificates !== undefined) return
+  const needy = listeners.find(({ value }) => value.protocol !== 'redirect')
+  if (needy !== undefined) {
+    report.error(
+      needy.path,
+      'needs a certificate: add one to certificates (chain, and key with uri and hsms)',
+    )
+  }
+}
+
+function each<T, R>(
+  entries: readonly Entry<T>[],
+  resolveEntry: (entry: Entry<T>) => R | undefined,
+): Entry<R>[] {
+  return entries.flatMap((entry) => {
+    const value = resolveEntry(entry)
+    return value === undefined ? [] : [{ path: entry.path, name: entry.name, value }]
+  })
+}
+
+function values<T>(entries: readonly Entry<T>[]): T[] {
+  return entries.map(({ value }) => value)
+}
+
+function sectionsOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null ? { ...value } : {}
+}
+
+function threadsOf(count: number | 'auto'): number {
+  return count === 'auto' ? availableParallelism() : count
+}
+
+function deepFreeze<T>(value: T): T {
+  // Bytes cannot be frozen; nobody writes to a certificate.
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value)) return value
+  for (const inner of Object.values(value)) deepFreeze(inner)
+  return Object.freeze(value)
+}
+
+// Thousands of routes still fit.
+const MAX_FILE_BYTES = 4_194_304

@@ -1,0 +1,321 @@
+/**
+ * Every key of the configuration: its type, bounds, default and what it is for. The parser, the JSON Schema
+ * and config/README.md all come from here; nothing else knows a default.
+ *
+ * What a single value cannot tell (does the file exist, is there such an upstream) is checked in resolve.ts.
+ */
+
+import { z } from 'zod'
+import { address, duration, integer, name, path, size, text, threadCount } from './fields.ts'
+
+const SECOND = 1_000
+const MINUTE = 60 * SECOND
+const HOUR = 60 * MINUTE
+const DAY = 24 * HOUR
+const KIB = 1_024
+const UINT32_MAX = 0xffff_ffff
+
+const environmentName = () =>
+  z
+    .string()
+    .regex(
+      /^[A-Za-z_][A-Za-z0-9_]*$/,
+      'is no name of an environment variable: use letters, digits and "_"; the PIN itself is not written here',
+    )
+
+export type HsmEntry = z.output<typeof hsmSchema>
+export const hsmSchema = z
+  .strictObject({
+    module: path().describe(
+      "The vendor's PKCS#11 module (a shared library). Only this HSM's host process loads it.",
+    ),
+    token: text({ max: 32 })
+      .optional()
+      .describe('Label of the token. Give one of `token`, `serial` and `slot`.'),
+    serial: text({ max: 16 })
+      .optional()
+      .describe('Serial number of the token, in quotes. Use it where labels repeat, as in clusters of HSMs.'),
+    slot: integer({ min: 0, max: Number.MAX_SAFE_INTEGER })
+      .optional()
+      .describe('Slot ID. Many modules number slots anew at every start; prefer `token` or `serial`.'),
+    pin: z
+      .strictObject({
+        file: path().optional().describe('File whose first line is the PIN. Readable by Sealgate only.'),
+        env: environmentName()
+          .optional()
+          .describe(
+            'Environment variable that holds the PIN. The front process has it too then: prefer `file`.',
+          ),
+      })
+      .describe('Where the PIN comes from: `file` or `env`. The PIN itself is refused here.'),
+    sessions: integer({ min: 1, max: 1_024 })
+      .prefault(32)
+      .describe(
+        "Signatures in flight at most; the token's own limit caps it. Needed: signatures per second times seconds per signature. Raise it for a distant HSM.",
+      ),
+    user_type: z
+      .union([z.literal('user'), z.literal('so'), z.int().min(0).max(UINT32_MAX)], {
+        error: 'must be user, so, or the number of a CK_USER_TYPE',
+      })
+      .prefault('user')
+      .meta({ 'x-type': 'user, so or number' })
+      .describe(
+        'Who logs in. A number is for vendor roles, e.g. 0x80000001 for the crypto user of a Luna HSM.',
+      ),
+    env: z
+      .record(
+        environmentName(),
+        z
+          .string({ error: 'must be text: put it in quotes' })
+          .refine((value) => !value.includes('\0'), 'contains a NUL'),
+      )
+      .prefault({})
+      .meta({ 'x-type': 'map of text' })
+      .describe(
+        'Environment for this host process only, e.g. SOFTHSM2_CONF. Values that start with `./` or `../` are paths relative to this file.',
+      ),
+  })
+  .meta({ title: 'hsms.NAME' })
+
+export type CertificateEntry = z.output<typeof certificateSchema>
+export const certificateSchema = z
+  .strictObject({
+    chain: path().describe(
+      'PEM file: the leaf certificate first, then the intermediates. The names it serves come from the leaf.',
+    ),
+    key: z
+      .strictObject({
+        uri: text({ type: 'PKCS#11 URI' }).describe(
+          'The private key object, RFC 7512: `object` (label), `id` (percent-encoded) or both, e.g. `pkcs11:object=web;type=private`. The token is chosen by `hsms`.',
+        ),
+        hsms: z
+          .array(name())
+          .min(1, 'is empty: name at least one of hsms')
+          .describe('Members that hold this same key. Two or more survive the loss of one.'),
+      })
+      .describe('The private key of the leaf.'),
+  })
+  .meta({ title: 'certificates[]' })
+
+const upstreamName = () => name().meta({ 'x-type': 'name of an upstream' })
+
+export type RouteEntry = z.output<typeof routeSchema>
+const routeSchema = z
+  .strictObject({
+    match: z
+      .strictObject({
+        host: text({ max: 255 })
+          .optional()
+          .describe('Host name, exact or with `*.` for one label. Absent: every host.'),
+        path: text()
+          .regex(/^\//, 'must start with "/"')
+          .optional()
+          .describe('Prefix of the path, starts with `/`. Absent: every path.'),
+      })
+      .optional()
+      .describe('What the route is for. Absent: every request.'),
+    upstream: upstreamName().describe('Who serves it.'),
+  })
+  .meta({ title: 'listeners[].routes[]' })
+
+const listenerKeys = {
+  address: address().describe(
+    'Where to listen: an IP address and a port. `0.0.0.0` and `[::]` mean all addresses, port 0 any free one.',
+  ),
+  name: name()
+    .optional()
+    .describe('Name in logs and metrics. Default: `listeners[0]` for the first listener, and so on.'),
+}
+
+export type ListenerEntry = z.output<typeof listenerSchema>
+export const listenerSchema = z.discriminatedUnion('protocol', [
+  z
+    .strictObject({
+      protocol: z.literal('http').describe('TLS in, HTTP/2 and HTTP/1.1 inside it, routed to upstreams.'),
+      ...listenerKeys,
+      routes: z
+        .array(routeSchema)
+        .min(1, 'is empty: give at least one route')
+        .optional()
+        .meta({ 'x-type': 'list of routes' })
+        .describe('Tried in order; the first that matches serves the request, none is a 404.'),
+      upstream: upstreamName().optional().describe('Short for one route that matches everything.'),
+      max_header: size({ min: 1 * KIB, max: 1_024 * KIB })
+        .prefault('16KiB')
+        .describe('All headers of a request together; more is a 431. Raise it for large cookies or tokens.'),
+      header_timeout: duration({ min: 100, max: 10 * MINUTE })
+        .prefault('10s')
+        .describe('From the first byte of a request to the end of its headers. Stops slow-header attacks.'),
+      keep_alive: duration({ min: 1 * SECOND, max: 1 * DAY })
+        .prefault('75s')
+        .describe(
+          'A connection without a request is closed after this. Keep it above the idle timeout of a load balancer in front.',
+        ),
+    })
+    .meta({ title: 'listeners[] with protocol: http' }),
+  z
+    .strictObject({
+      protocol: z.literal('tcp').describe('TLS in, the bytes as they are to an upstream.'),
+      ...listenerKeys,
+      upstream: upstreamName().describe('Where the bytes go; its servers are `tcp://`.'),
+      alpn: z
+        .array(text({ max: 255 }))
+        .prefault([])
+        .meta({ 'x-type': 'list of text' })
+        .describe(
+          'Application protocols to agree on (RFC 7301), most wanted first. Absent: none is negotiated.',
+        ),
+    })
+    .meta({ title: 'listeners[] with protocol: tcp' }),
+  z
+    .strictObject({
+      protocol: z.literal('redirect').describe('Plain HTTP in; every request is redirected to https.'),
+      ...listenerKeys,
+    })
+    .meta({ title: 'listeners[] with protocol: redirect' }),
+])
+
+export type UpstreamEntry = z.output<typeof upstreamSchema>
+export const upstreamSchema = z
+  .strictObject({
+    servers: z
+      .array(text())
+      .min(1, 'is empty: give at least one server')
+      .meta({ 'x-type': 'list of URLs' })
+      .describe(
+        '`http://host:port` for http listeners, `tcp://host:port` for tcp listeners; one kind per upstream.',
+      ),
+    balance: z
+      .enum(['round-robin'])
+      .prefault('round-robin')
+      .describe('How a server is chosen. A server that does not answer is passed over.'),
+    connect_timeout: duration({ min: 10, max: 5 * MINUTE })
+      .prefault('5s')
+      .describe('One TCP connect. Lower it where servers are near and another one can take over.'),
+    response_timeout: duration({ min: 100, max: 1 * DAY })
+      .prefault('60s')
+      .describe(
+        'http: from the end of the request to the response headers, and between two chunks of a body. Raise it for long polls.',
+      ),
+    keep_alive: duration({ min: 1 * SECOND, max: 1 * HOUR })
+      .prefault('30s')
+      .describe("http: idle connections are closed after this. Keep it below the servers' own idle timeout."),
+    connections: integer({ min: 1, max: 65_535 })
+      .prefault(256)
+      .describe('http: connections per server and HTTP thread at most; requests beyond it wait.'),
+    idle_timeout: duration({ min: 1 * SECOND, max: 7 * DAY })
+      .prefault('10m')
+      .describe('tcp: a connection without a byte either way is closed after this.'),
+  })
+  .meta({ title: 'upstreams.NAME' })
+
+const signingSchema = z
+  .strictObject({
+    timeout: duration({ min: 10, max: 1 * MINUTE })
+      .prefault('2s')
+      .describe(
+        'One signature from request to answer: waiting, retries on other members and all. Clients give up after some seconds anyway.',
+      ),
+    queue: integer({ min: 1, max: 1_000_000 })
+      .prefault(1_024)
+      .describe(
+        'Signatures of one key that may wait for a free session; one more is refused at once. Useful: what the HSMs sign within `timeout`.',
+      ),
+    hedge: z
+      .enum(['auto', 'off'])
+      .prefault('auto')
+      .describe(
+        'auto: with two or more members, a slow signature is also asked of a second one. off: where each signature costs money.',
+      ),
+    verify: z
+      .enum(['auto', 'always'])
+      .prefault('auto')
+      .describe(
+        'auto: RSA signatures are verified before they are sent (a faulty one gives the key away). always: ECDSA and Ed25519 as well, for about 100 us of CPU each.',
+      ),
+  })
+  .prefault({})
+  .describe('Signatures, over all HSMs.')
+
+const tlsSchema = z
+  .strictObject({
+    handshake_timeout: duration({ min: 1 * SECOND, max: 2 * MINUTE })
+      .prefault('10s')
+      .describe('From accept to the end of the handshake.'),
+    ticket_rotation: duration({ min: 1 * MINUTE, max: 7 * DAY })
+      .prefault('12h')
+      .describe(
+        'A new session-ticket key this often; two previous ones still resume. Shorter: a stolen ticket key opens less; longer: fewer signatures.',
+      ),
+  })
+  .prefault({})
+  .describe('TLS towards clients.')
+
+const adminSchema = z
+  .union(
+    [
+      z.literal('off'),
+      z.strictObject({
+        address: address()
+          .prefault('127.0.0.1:9901')
+          .describe('Where to listen. It has no access control: keep it off public addresses.'),
+      }),
+    ],
+    {
+      error: (issue) =>
+        issue.code === 'invalid_union' && typeof issue.input !== 'object'
+          ? 'must be off, or a map with the key address'
+          : undefined,
+    },
+  )
+  .prefault({})
+  .describe('`/healthz`, `/readyz`, `/status` and `/metrics`; `admin: off` for none.')
+
+const threadsSchema = z
+  .strictObject({
+    tls: threadCount().prefault('auto').describe('TLS threads. auto: one per core available to the process.'),
+    http: threadCount()
+      .prefault('auto')
+      .describe('HTTP threads; idle without http listeners. auto: one per core available to the process.'),
+  })
+  .prefault({})
+  .describe('Threads of the front process.')
+
+const logSchema = z
+  .strictObject({
+    level: z
+      .enum(['error', 'warn', 'info', 'debug'])
+      .prefault('info')
+      .describe('error: someone must act; warn: degraded but served; info: lifecycle; debug: the rest.'),
+    access: z.boolean().prefault(true).describe('One line per request or tcp connection.'),
+  })
+  .prefault({})
+  .describe('JSON lines on standard output.')
+
+/** Names of map entries; the value is described by its own schema. */
+export type ConfigEntry = z.output<typeof configSchema>
+export const configSchema = z.strictObject({
+  hsms: z
+    .record(name(), hsmSchema)
+    .prefault({})
+    .describe('HSMs by name; each gets a host process of its own.'),
+  certificates: z
+    .array(certificateSchema)
+    .prefault([])
+    .describe(
+      'Certificates with their keys. The first is the default; the same names may have one per key type.',
+    ),
+  listeners: z
+    .array(listenerSchema)
+    .min(1, 'is empty: give at least one listener')
+    .describe('What is listened on.'),
+  upstreams: z.record(name(), upstreamSchema).prefault({}).describe('Backends by name.'),
+  signing: signingSchema,
+  tls: tlsSchema,
+  admin: adminSchema,
+  threads: threadsSchema,
+  log: logSchema,
+  drain_timeout: duration({ min: 0, max: 1 * DAY })
+    .prefault('30s')
+    .describe('After TERM: how long open requests and connections may take to end.'),
+})
