@@ -1,0 +1,41 @@
+// @ts-check
+/** The command line of `npm test`. */
+
+import { parseArgs } from 'node:util'
+import { Stop } from './steps.mjs'
+
+export const HELP = `Usage: npm test [-- [options] [FILTER...]]
+
+Sets up like npm start, then runs the type checker, the linter, the native tests and
+all rings of tests. With a FILTER (part of a file's name) only those test files run.
+
+  -t PATTERN     only tests whose name matches
+  --node N       run the built program with this release of Node, from the npm
+                 package "node", e.g. --node 24 test/e2e; the tests themselves run here
+  --help         this text
+`
+
+/**
+ * @param {readonly string[]} args
+ * @returns {{ help: boolean, filters: string[], pattern: string | undefined, node: string | undefined }}
+ * @throws {Stop} status 64
+ */
+export function parseTestOptions(args) {
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        help: { type: 'boolean', short: 'h' },
+        pattern: { type: 'string', short: 't' },
+        node: { type: 'string' },
+      },
+    })
+    if (values.node !== undefined && !/^\d+(\.\d+){0,2}$/.test(values.node)) {
+      throw new Error(`--node ${values.node}: a release is a number, e.g. 24.`)
+    }
+    return { help: values.help ?? false, filters: positionals, pattern: values.pattern, node: values.node }
+  } catch (error) {
+    throw new Stop(`${error instanceof Error ? error.message : error}\nTry: npm test -- --help`, 64)
+  }
+}

@@ -1,0 +1,135 @@
+// @ts-check
+/** `npm test`: the set-up of `npm start`, then everything that can tell that a change is wrong. */
+
+import { spawn } from 'node:child_process'
+import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { onEndSignal } from './command.mjs'
+import { installNode } from './other-node.mjs'
+import { root, statePaths } from './paths.mjs'
+import { prepare } from './prepare.mjs'
+import { runMain, step } from './steps.mjs'
+import { HELP, parseTestOptions } from './test-options.mjs'
+import { TEST_TOOLS } from './tools.mjs'
+
+/** @typedef {{ passed: number, failed: number }} Count */
+
+await runMain(async () => {
+  const options = parseTestOptions(process.argv.slice(2))
+  if (options.help) {
+    process.stdout.write(HELP)
+    return 0
+  }
+  const paths = statePaths()
+  await prepare(paths, TEST_TOOLS)
+  const env = { ...process.env }
+  if (options.node !== undefined) {
+    const release = options.node
+    await step(`Node ${release}`, async () => {
+      env['SEALGATE_TEST_NODE'] = await installNode(join(paths.state, `node-${release}`), release)
+      return env['SEALGATE_TEST_NODE']
+    })
+  }
+
+  const narrowed = options.filters.length > 0 || options.pattern !== undefined
+  const counts = narrowed ? [] : [await staticChecks(), await nativeTests()]
+  counts.push(await vitest(join(paths.state, 'vitest.json'), options, env))
+
+  const passed = counts.reduce((sum, count) => sum + count.passed, 0)
+  const failed = counts.reduce((sum, count) => sum + count.failed, 0)
+  process.stdout.write(`\n${passed} passed, ${failed} failed\n`)
+  return failed === 0 && passed > 0 ? 0 : 1
+})
+
+/** What needs no running program; each is one test. @returns {Promise<Count>} */
+async function staticChecks() {
+  const checks = [
+    { name: 'types', command: ['node_modules/typescript/bin/tsc', '--noEmit', '-p', 'tsconfig.json'] },
+    {
+      name: 'types of dev/',
+      command: ['node_modules/typescript/bin/tsc', '--noEmit', '-p', 'dev/tsconfig.json'],
+    },
+    { name: 'lint and format', command: ['node_modules/@biomejs/biome/bin/biome', 'check'] },
+  ]
+  const count = { passed: 0, failed: 0 }
+  for (const { name, command } of checks) {
+    const { status } = await show(name, command)
+    if (status === 0) count.passed += 1
+    else count.failed += 1
+  }
+  return count
+}
+
+/** @returns {Promise<Count>} */
+async function nativeTests() {
+  const { status, output } = await show('native tests', ['test/native/run.mjs'])
+  const summary = /(\d+) passed, (\d+) failed\s*$/.exec(output)
+  const count = { passed: Number(summary?.[1] ?? 0), failed: Number(summary?.[2] ?? 0) }
+  // A crash before the summary, or a sanitizer's report after it, is a failure as well.
+  return status !== 0 && count.failed === 0 ? { ...count, failed: 1 } : count
+}
+
+/**
+ * @param {string} report file for vitest's JSON
+ * @param {{ filters: readonly string[], pattern: string | undefined }} options
+ * @param {NodeJS.ProcessEnv} env
+ * @returns {Promise<Count>}
+ */
+async function vitest(report, { filters, pattern }, env) {
+  rmSync(report, { force: true })
+  const { status } = await show(
+    'unit, integration, e2e, chaos',
+    [
+      'node_modules/vitest/vitest.mjs',
+      'run',
+      ...filters,
+      ...(pattern === undefined ? [] : ['-t', pattern]),
+      '--reporter=default',
+      '--reporter=json',
+      `--outputFile.json=${report}`,
+    ],
+    env,
+  )
+  if (!existsSync(report)) return { passed: 0, failed: 1 }
+  const {
+    numPassedTests: passed,
+    numFailedTests,
+    numPendingTests,
+    numTodoTests,
+  } = JSON.parse(readFileSync(report, 'utf8'))
+  // A test that did not run proves nothing; with -t it was the user who left it out.
+  const failed = numFailedTests + (pattern === undefined ? numPendingTests + numTodoTests : 0)
+  // A file that does not load has no tests to count.
+  return { passed, failed: status !== 0 && failed === 0 ? 1 : failed }
+}
+
+/**
+ * Runs one of the tools with its output shown as it comes, and kept.
+ *
+ * @param {string} title
+ * @param {readonly string[]} command a script for Node and its arguments
+ * @param {NodeJS.ProcessEnv} [env]
+ * @returns {Promise<{ status: number, output: string }>}
+ */
+function show(title, command, env = process.env) {
+  process.stdout.write(`\n── ${title}\n`)
+  const colour = process.stdout.isTTY ? { FORCE_COLOR: '1' } : {}
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, command, {
+      cwd: root,
+      env: { ...env, ...colour },
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const stopListening = onEndSignal((signal) => child.kill(signal))
+    let output = ''
+    child.stdout.setEncoding('utf8').on('data', (text) => {
+      output += text
+      process.stdout.write(text)
+    })
+    child.once('error', reject)
+    child.once('close', (code) => {
+      stopListening()
+      resolve({ status: code ?? 1, output })
+    })
+  })
+}
