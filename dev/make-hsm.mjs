@@ -6,6 +6,7 @@ import {
   existsSync,
   linkSync,
   mkdirSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   renameSync,
@@ -13,6 +14,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
+import { join } from 'node:path'
 import { issueMissingCertificates, KEYS } from './credentials.mjs'
 import { Stop } from './steps.mjs'
 import { makeToken, softhsmConf } from './token.mjs'
@@ -29,6 +31,7 @@ import { softhsmModule } from './tools.mjs'
  */
 export function makeHsm(paths) {
   mkdirSync(paths.state, { recursive: true, mode: 0o700 })
+  removeLeftovers(paths.state)
   linkModule(paths.module)
   // Written each time: it holds an absolute path, and a checkout may be moved.
   writeFileSync(paths.conf, softhsmConf(paths.tokens))
@@ -54,6 +57,28 @@ export function makeCertificates(paths, { renew = false } = {}) {
       `The development token in ${paths.state} cannot be used: ${reason}.\nRemove that folder and run this again; new keys will be made.`,
       69,
     )
+  }
+}
+
+/**
+ * What a killed set-up was building; the number in the name is its process.
+ *
+ * @param {string} state
+ */
+function removeLeftovers(state) {
+  for (const name of readdirSync(state)) {
+    const pid = /\.building-(\d+)$/.exec(name)?.[1]
+    if (pid === undefined || isRunning(Number(pid))) continue
+    rmSync(join(state, name), { recursive: true, force: true })
+  }
+}
+
+/** @param {number} pid */
+function isRunning(pid) {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
   }
 }
 

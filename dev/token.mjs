@@ -6,7 +6,7 @@
  */
 
 import { createPublicKey, randomBytes } from 'node:crypto'
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import forge from 'node-forge'
 import pkcs11 from 'pkcs11js'
@@ -28,7 +28,7 @@ export const TOKEN_LABEL = 'sealgate-dev'
  *
  * @param {object} options
  * @param {string} options.module path of the PKCS#11 module
- * @param {string} options.tokens folder to make; must not exist
+ * @param {string} options.tokens folder to make
  * @param {string} options.pin
  * @param {readonly KeyRequest[]} options.keys
  */
@@ -46,10 +46,23 @@ export function makeToken({ module, tokens, pin, keys }) {
       })
     })
     rmSync(conf)
-    renameSync(building, tokens)
-  } catch (error) {
+    moveUnlessThere(building, tokens)
+  } finally {
     rmSync(building, { recursive: true, force: true })
-    throw error
+  }
+}
+
+/**
+ * Of two set-ups at the same time the second takes the first one's token.
+ *
+ * @param {string} from folder
+ * @param {string} to folder
+ */
+function moveUnlessThere(from, to) {
+  try {
+    renameSync(from, to)
+  } catch (error) {
+    if (!existsSync(to)) throw error
   }
 }
 
