@@ -1,0 +1,100 @@
+/** The command line: what can be asked, and which exit status each end has. */
+
+import { readFileSync } from 'node:fs'
+import { Command, CommanderError } from 'commander'
+import { exitStatus, SealgateError } from '../errors.ts'
+
+/** Where people read. */
+export interface Terminal {
+  out(text: string): void
+  err(text: string): void
+}
+
+/**
+ * Runs one command to its end; `run` ends when the proxy has drained.
+ *
+ * @param args without `node` and the script.
+ * @returns the exit status: 0, 64 usage, 69 something is unavailable, 70 a bug, 78 configuration.
+ */
+export async function runProgram(args: readonly string[], terminal: Terminal = STANDARD): Promise<number> {
+  let status = 0
+  const program = describeProgram(terminal, (ended) => {
+    status = ended
+  })
+  try {
+    await program.parseAsync(args, { from: 'user' })
+    return status
+  } catch (error) {
+    // commander has written its message, with the nearest command or option.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE_STATUS
+    return reportFailure(error, terminal)
+  }
+}
+
+function describeProgram(terminal: Terminal, ended: (status: number) => void): Command {
+  const program = new Command('sealgate')
+    .description('Terminates TLS while the private key stays in an HSM.')
+    .version(packageVersion(), '--version', 'print the version')
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => terminal.out(text), writeErr: (text) => terminal.err(text) })
+    .addHelpText('after', EXAMPLES)
+    .action(() => program.help({ error: true }))
+
+  // Each command is loaded when it is asked for: --help works where the native addon does not.
+  program
+    .command('run')
+    .description('run the proxy until TERM or INT')
+    .requiredOption('--config <file>', 'configuration, see config/README.md')
+    .action(async ({ config }: { config: string }) => {
+      const { run } = await import('./run.ts')
+      ended(await run(config))
+    })
+  program
+    .command('check')
+    .description('check the configuration, reach every HSM and let every key sign once')
+    .requiredOption('--config <file>', 'configuration, see config/README.md')
+    .action(async ({ config }: { config: string }) => {
+      const { check } = await import('./check.ts')
+      ended(await check(config, terminal))
+    })
+  return program
+}
+
+function reportFailure(error: unknown, terminal: Terminal): number {
+  if (error instanceof SealgateError) {
+    terminal.err(`${error.message}\n`)
+    return exitStatus(error)
+  }
+  const reason = error instanceof Error ? error.message : String(error)
+  terminal.err(`sealgate: unexpected error: ${reason}\nThis is a bug; please report it`)
+  terminal.err(
+    process.env['SEALGATE_DEBUG'] === '1' && error instanceof Error
+      ? `:\n${error.stack}\n`
+      : '. SEALGATE_DEBUG=1 shows where it happened.\n',
+  )
+  return exitStatus(error)
+}
+
+function packageVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  const { version }: { version: string } = JSON.parse(text)
+  return version
+}
+
+const STANDARD: Terminal = {
+  out: (text) => {
+    process.stdout.write(text)
+  },
+  err: (text) => {
+    process.stderr.write(text)
+  },
+}
+/** EX_USAGE of sysexits.h. */
+const USAGE_STATUS = 64
+const EXAMPLES = `
+Examples:
+  $ sealgate check --config /etc/sealgate.yaml
+  $ sealgate run --config /etc/sealgate.yaml
+
+Signals to run: TERM or INT drains and exits 0, a second one stops now.
+Exit status: 0, 64 usage, 69 an HSM or port is unavailable, 70 a bug, 78 configuration.`

@@ -1,0 +1,84 @@
+/**
+ * What signals do to a running proxy.
+ *
+ *   starting ──▶ running ──TERM──▶ draining ──▶ stopped, status 0
+ *      │                              └──TERM──▶ stopped now, status 128 + signal
+ *      └──TERM: drains as soon as it has started; a second one does not wait for that
+ */
+
+import { constants } from 'node:os'
+import type { Log } from '../log.ts'
+
+/** What can be stopped; the proxy as a whole. */
+export interface Stoppable {
+  /** Settles when what was under way has ended. */
+  drain(): Promise<void>
+  /** Ends everything now. */
+  destroy(): Promise<void>
+}
+
+type StopSignal = 'SIGTERM' | 'SIGINT'
+type Signal = StopSignal | 'SIGHUP'
+
+/** The part of `process` that is needed. */
+export interface SignalSource {
+  on(signal: Signal, listener: (signal: Signal) => void): unknown
+  off(signal: Signal, listener: (signal: Signal) => void): unknown
+}
+
+/**
+ * Starts, and stops when told to.
+ *
+ * @returns the exit status.
+ * @throws what `start` throws, or `drain`.
+ */
+export async function serveUntilSignal(options: {
+  signals: SignalSource
+  log: Log
+  start: () => Promise<Stoppable>
+}): Promise<number> {
+  using stop = new StopSignals(options.signals, options.log)
+  const app = await Promise.race([options.start(), stop.second])
+  if (typeof app === 'string') return statusOf(app)
+  await stop.first
+
+  const ended = await Promise.race([app.drain(), stop.second])
+  if (ended === undefined) return 0
+  await app.destroy()
+  return statusOf(ended)
+}
+
+/** Listens until disposed; says in the log what each signal does. */
+class StopSignals {
+  readonly first: Promise<StopSignal>
+  readonly second: Promise<StopSignal>
+  readonly #signals: SignalSource
+  readonly #listener: (signal: Signal) => void
+
+  constructor(signals: SignalSource, log: Log) {
+    const resolvers: ((signal: StopSignal) => void)[] = []
+    this.first = new Promise((resolve) => resolvers.push(resolve))
+    this.second = new Promise((resolve) => resolvers.push(resolve))
+    this.#signals = signals
+    this.#listener = (signal) => {
+      if (signal === 'SIGHUP') {
+        log.warn('HUP: this version does not reload its configuration; restart it to apply a change')
+        return
+      }
+      log.info({ signal }, resolvers.length > 1 ? 'draining; a second signal stops now' : 'stopping now')
+      resolvers.shift()?.(signal)
+    }
+    for (const signal of SIGNALS) signals.on(signal, this.#listener)
+  }
+
+  [Symbol.dispose](): void {
+    for (const signal of SIGNALS) this.#signals.off(signal, this.#listener)
+  }
+}
+
+/** What a shell reports for a process that the signal ended. */
+function statusOf(signal: StopSignal): number {
+  return 128 + constants.signals[signal]
+}
+
+const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
