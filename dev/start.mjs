@@ -8,6 +8,8 @@ import { prepare } from './prepare.mjs'
 import { HELP, parseStartOptions } from './start-options.mjs'
 import { runMain, step } from './steps.mjs'
 
+const USUAL_ADMIN_PORT = 9901
+
 await runMain(async () => {
   const options = parseStartOptions(process.argv.slice(2))
   if (options.help) {
@@ -74,5 +76,3 @@ function welcome({ port, admin, ca, upstream }) {
 
 `
 }
-
-const USUAL_ADMIN_PORT = 9901

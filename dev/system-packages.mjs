@@ -41,7 +41,7 @@ export async function installMissing(requirements) {
   const prefix = manager.name === 'brew' ? [] : rootPrefix()
   if (prefix === undefined) {
     throw new Stop(
-      `${names} must be installed, as root. Run this and then try again:\n\n  sudo ${install.join(' ')}`,
+      `${names} must be installed, as root. Run this and then try again:\n\n  ${byHand(manager, packages)}`,
       69,
     )
   }
@@ -52,6 +52,18 @@ export async function installMissing(requirements) {
     throw new Stop(`${still.join(', ')} is still missing after: ${[...prefix, ...install].join(' ')}`, 69)
   }
   return `installed ${packages.join(' ')}`
+}
+
+/**
+ * The command for a user who has to become root first.
+ *
+ * @param {Manager} manager
+ * @param {readonly string[]} packages
+ */
+function byHand(manager, packages) {
+  const [verb = ''] = manager.install
+  const update = manager.update === undefined ? '' : `sudo ${manager.command} ${manager.update.join(' ')} && `
+  return `${update}sudo ${manager.command} ${verb} ${packages.join(' ')}`
 }
 
 /**
