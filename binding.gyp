@@ -1,0 +1,35 @@
+{
+  # No libssl and no libuv are linked: both come from the node binary that loads the addon.
+  'targets': [
+    {
+      'target_name': 'sealgate',
+      'sources': [
+        'src/native/binding_addon.cc',
+        'src/native/binding_receiver.cc',
+        'src/native/binding_terminator.cc',
+        'src/native/connection.cc',
+        'src/native/contexts.cc',
+        'src/native/egress.cc',
+        'src/native/listener.cc',
+        'src/native/openssl_ptr.cc',
+        'src/native/provider.cc',
+        'src/native/registry.cc',
+        'src/native/relay.cc',
+        'src/native/sign_operation.cc',
+        'src/native/socket.cc',
+        'src/native/stats.cc',
+        'src/native/terminator.cc',
+        'src/native/ticket_keys.cc',
+        'src/native/tls_bio.cc',
+        'src/native/tls_stream.cc',
+        'src/native/tls_thread.cc',
+      ],
+      'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")'],
+      'defines': ['NAPI_VERSION=8', 'NAPI_DISABLE_CPP_EXCEPTIONS', 'NODE_ADDON_API_DISABLE_DEPRECATED'],
+      'cflags': ['-fvisibility=hidden', '-Wall', '-Wextra', '-Wno-unused-parameter -Wno-missing-field-initializers', '-O3', '-g1'],
+      'cflags_cc!': ['-std=gnu++17', '-fno-rtti'],
+      'cflags_cc': ['-std=gnu++20', '-fno-exceptions'],
+      'xcode_settings': {'CLANG_CXX_LANGUAGE_STANDARD': 'gnu++20', 'GCC_SYMBOLS_PRIVATE_EXTERN': 'YES'},
+    },
+  ],
+}

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstring>
+#include <memory>
+
+#include "binding.h"
+
+namespace sealgate {
+
+namespace {
+
+constexpr int kAbi = 1;  // addon.ts checks it
+
+void Initialize(const Napi::CallbackInfo& info) {
+  info.Env().GetInstanceData<AddonState>()->native_error = Napi::Persistent(info[0].As<Napi::Function>());
+}
+
+Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  env.SetInstanceData(new AddonState());  // freed by Node with the environment
+  exports.Set("abi", kAbi);
+  exports.Set("initialize", Napi::Function::New<Initialize>(env, "initialize"));
+  exports.Set("Terminator", binding_terminator::Define(env));
+  exports.Set("ConnectionReceiver", binding_receiver::Define(env));
+  return exports;
+}
+
+}  // namespace
+
+Napi::Value ThrowOpenssl(Napi::Env env, const OpensslFailure& failure) {
+  Napi::Array errors = Napi::Array::New(env);
+  std::string message = failure.message;
+  for (size_t i = 0; i < failure.openssl_errors.size(); ++i) {
+    errors.Set(static_cast<uint32_t>(i), failure.openssl_errors[i]);
+    message += (i == 0 ? ": " : "; ") + failure.openssl_errors[i];
+  }
+  const Napi::FunctionReference& error_class = env.GetInstanceData<AddonState>()->native_error;
+  const Napi::Object error = error_class.New(
+      {Napi::String::New(env, "ERR_NATIVE_OPENSSL"), Napi::String::New(env, message), errors});
+  napi_throw(env, error);
+  return env.Undefined();
+}
+
+Napi::Value ThrowErrno(Napi::Env env, int error) {
+  Napi::Error thrown = Napi::Error::New(env, std::strerror(error));
+  thrown.Set("code", Napi::String::New(env, uv_err_name(uv_translate_sys_error(error))));
+  thrown.ThrowAsJavaScriptException();
+  return env.Undefined();
+}
+
+Napi::Object ToJs(Napi::Env env, const Established& facts) {
+  Napi::Object object = Napi::Object::New(env);
+  const auto optional = [env](const std::string& text) {
+    return text.empty() ? env.Undefined() : Napi::Value(Napi::String::New(env, text));
+  };
+  object.Set("handle", static_cast<double>(facts.handle));
+  object.Set("listenerId", facts.listener_id);
+  object.Set("serverName", optional(facts.server_name));
+  object.Set("alpnProtocol", optional(facts.alpn_protocol));
+  object.Set("tlsVersion", facts.tls_version);
+  object.Set("cipher", facts.cipher);
+  object.Set("resumed", facts.resumed);
+  object.Set("peer", facts.peer);
+  object.Set("peerPort", facts.peer_port);
+  object.Set("localAddress", facts.local_address);
+  object.Set("localPort", facts.local_port);
+  return object;
+}
+
+Waker::Waker(Napi::Env env, const char* name, std::function<void(Napi::Env)> call)
+    : target_(new Target{std::move(call)}),
+      tsfn_(
+          Function::New(env, name, 0, 1, target_, [](Napi::Env, void*, Target* target) { delete target; })) {}
+
+void Waker::Release() {
+  if (released_) return;
+  released_ = true;
+  target_->call = nullptr;
+  tsfn_.Release();
+}
+
+void Waker::Call(Napi::Env env, Napi::Function callback, Target* target, void* data) {
+  if (env == nullptr || !target->call) return;
+  target->call(env);
+}
+
+NODE_API_MODULE(sealgate, Init)
+
+}  // namespace sealgate

@@ -1,0 +1,485 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "connection.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "tls_thread.h"
+
+namespace sealgate {
+
+namespace {
+
+// After our FIN: how long the peer may take for its own. Longer than a round trip, short enough to cost
+// nothing.
+constexpr uint64_t kLingerMs = 2000;
+// Drain: a connection that is open but silent may have a request on its way.
+constexpr uint64_t kDrainGraceMs = 1500;
+// A peer that takes nothing for this long is gone (as nginx's send_timeout).
+constexpr uint64_t kSendTimeoutMs = 60'000;
+
+constexpr std::string_view kPlaintextAnswer =
+    "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 30\r\n\r\n"
+    "This port speaks HTTPS (TLS).\n";
+
+std::atomic<int64_t>* CounterOf(ListenerState& listener, Connection::State state) {
+  switch (state) {
+    case Connection::State::kAccepted:
+    case Connection::State::kHandshaking:
+    case Connection::State::kSigning:
+      return &listener.handshaking;
+    case Connection::State::kIdle:
+      return &listener.idle;
+    case Connection::State::kRouting:
+    case Connection::State::kConnecting:
+    case Connection::State::kRelaying:
+    case Connection::State::kLingering:
+      return &listener.active;
+    case Connection::State::kClosed:
+      break;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+struct Connection::TcpRoute {
+  std::vector<SocketAddress> addresses;
+  size_t next = 0;
+  std::string current;  // host:port
+  uint32_t connect_timeout_ms;
+  uint32_t idle_timeout_ms;
+  UniqueFd fd;
+  std::unique_ptr<PollHandle> poll;
+};
+
+std::unique_ptr<Connection> Connection::Create(TlsThread* thread, Handle handle, UniqueFd fd,
+                                               const SocketAddress& peer,
+                                               std::shared_ptr<ListenerState> listener) {
+  std::unique_ptr<Connection> connection(
+      new Connection(thread, handle, std::move(fd), peer, std::move(listener)));
+  connection->poll_ = PollHandle::Create(thread->loop(), connection->fd_.get(), connection.get());
+  if (connection->poll_ == nullptr) return nullptr;
+  connection->poll_->Watch(UV_READABLE);
+  connection->SetDeadline(thread->handshake_timeout_ms());
+  return connection;
+}
+
+Connection::Connection(TlsThread* thread, Handle handle, UniqueFd fd, const SocketAddress& peer,
+                       std::shared_ptr<ListenerState> listener)
+    : thread_(thread),
+      listener_(std::move(listener)),
+      handle_(handle),
+      started_ns_(uv_hrtime()),
+      peer_(peer),
+      fd_(std::move(fd)) {
+  listener_->handshaking.fetch_add(1, std::memory_order_relaxed);
+}
+
+Connection::~Connection() {
+  if (tls_ != nullptr && tls_->operation().state() == SignOperation::State::kRequested) {
+    thread_->stats().signatures_pending.fetch_sub(1, std::memory_order_relaxed);
+  }
+  Enter(State::kClosed);
+}
+
+// ---- readiness ------------------------------------------------------------------------------------------
+
+void Connection::OnPoll(PollHandle& handle, int status, int events) {
+  if (&handle != poll_.get()) return OnUpstreamReady(status);
+  // On an error libuv has stopped watching; reading says what it is.
+  if (status < 0) poll_->Watch(0);
+  OnTlsReady(status < 0 ? UV_READABLE : events);
+}
+
+void Connection::OnTlsReady(int events) {
+  if (tls_ != nullptr && (events & UV_READABLE) != 0) tls_->MarkReadable();
+  switch (state_) {
+    case State::kAccepted:
+      tls_ = TlsStream::Create(fd_.get(), &thread_->egress(), this);
+      if (tls_ == nullptr) return OnHandshakeFailed("out of memory");
+      Enter(State::kHandshaking);
+      [[fallthrough]];
+    case State::kHandshaking:
+      // Handshakes take their turn after the open connections: a flood of them must not delay a request. We
+      // go on watching meanwhile; taking the socket out of epoll and back would cost more than the repeated
+      // event.
+      if (turn_scheduled_) return;
+      turn_scheduled_ = true;
+      return thread_->ScheduleHandshake(handle_);
+    case State::kSigning:
+      return OnReadableWhileSigning();
+    case State::kIdle:
+      return ReadFirstPlaintext();
+    case State::kRouting:
+    case State::kConnecting:
+      poll_->Watch(0);  // what the peer says first waits in the socket
+      return;
+    case State::kRelaying:
+      return relay_->Pump();
+    case State::kLingering:
+      if ((events & UV_WRITABLE) != 0) return Linger();
+      return Discard();
+    case State::kClosed:
+      return;
+  }
+}
+
+// The peer has nothing to say while we sign: it has left, or sends early what can wait.
+void Connection::OnReadableWhileSigning() {
+  char byte;
+  const ssize_t n = recv(fd_.get(), &byte, 1, MSG_PEEK);
+  if (n > 0) return poll_->Watch(UV_DISCONNECT);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  OnHandshakeFailed(n == 0 ? "peer closed" : "connection reset");
+}
+
+// ---- handshake ------------------------------------------------------------------------------------------
+
+void Connection::HandshakeTurn() {
+  turn_scheduled_ = false;
+  if (state_ != State::kHandshaking && state_ != State::kSigning) return;
+  const TlsStream::Result result = tls_->Handshake();
+  switch (result) {
+    case TlsStream::Result::kDone:
+      return OnHandshakeDone();
+    case TlsStream::Result::kWantRead:
+      Enter(State::kHandshaking);
+      return poll_->Watch(tls_->blocked() ? UV_READABLE | UV_WRITABLE : UV_READABLE);
+    case TlsStream::Result::kSuspended:
+      if (tls_->operation().state() != SignOperation::State::kWanted) return;
+      Enter(State::kSigning);
+      thread_->stats().signatures_pending.fetch_add(1, std::memory_order_relaxed);
+      poll_->Watch(UV_READABLE);
+      thread_->main().signs.Push({
+          .handle = handle_,
+          .key_id = tls_->operation().key_id(),
+          .scheme = tls_->operation().scheme(),
+          .message = tls_->operation().TakeMessage(),
+          .server_name = ServerName(),
+          .peer = peer_.host(),
+      });
+      return;
+    case TlsStream::Result::kClosed:
+    case TlsStream::Result::kTruncated:
+    case TlsStream::Result::kFailed:
+      return OnHandshakeFailed(tls_->failure().empty() ? "peer closed" : tls_->failure());
+  }
+}
+
+void Connection::FinishSign(std::span<const uint8_t> signature) {
+  if (state_ != State::kSigning || !tls_->operation().Finish(signature)) return;
+  thread_->stats().signatures_pending.fetch_sub(1, std::memory_order_relaxed);
+  turn_scheduled_ = true;
+  thread_->ScheduleResume(handle_);
+}
+
+void Connection::OnHandshakeDone() {
+  SSL* ssl = tls_->ssl();
+  resumed_ = SSL_session_reused(ssl) == 1;
+  const size_t version = SSL_version(ssl) == TLS1_3_VERSION ? 1 : 0;
+  thread_->stats().handshakes[version][resumed_ ? 1 : 0].fetch_add(1, std::memory_order_relaxed);
+  thread_->stats().handshake_seconds[resumed_ ? 1 : 0].Observe(uv_hrtime() - started_ns_);
+  if (listener_->mode == ListenerMode::kTcp) {
+    Enter(State::kRouting);
+    poll_->Watch(0);
+    SetDeadline(thread_->handshake_timeout_ms());
+    thread_->main().established.Push(Facts());
+    return;
+  }
+  Enter(State::kIdle);
+  SetDeadline(thread_->draining() ? kDrainGraceMs : listener_->idle_timeout_ms);
+  poll_->Watch(UV_READABLE);
+  ReadFirstPlaintext();
+}
+
+void Connection::OnHandshakeFailed(std::string reason) {
+  thread_->stats().handshakes_failed.fetch_add(1, std::memory_order_relaxed);
+  const bool plaintext = tls_ != nullptr && tls_->operation().state() == SignOperation::State::kNone &&
+                         reason == "http request" && listener_->mode == ListenerMode::kHttp;
+  thread_->main().events.Push(HandshakeFailed{
+      .listener_id = listener_->id,
+      .server_name = ServerName(),
+      .peer = peer_.host(),
+      .peer_port = peer_.port(),
+      .reason = std::move(reason),
+      .duration_ms = static_cast<double>(uv_hrtime() - started_ns_) / 1e6,
+  });
+  if (plaintext) {
+    // Somebody typed http://: tell them, as every web server does. Too small for a socket not to take it.
+    (void)send(fd_.get(), kPlaintextAnswer.data(), kPlaintextAnswer.size(), MSG_NOSIGNAL);
+  }
+  if (tls_ == nullptr || state_ == State::kSigning) return Close();
+  Linger();  // an alert may be on its way
+}
+
+// ---- http: first plaintext, then a worker has it ----------------------------------------------------------
+
+void Connection::ReadFirstPlaintext() {
+  size_t size = 0;
+  const TlsStream::Result result = tls_->Read(thread_->scratch(), &size);
+  if (size > 0) return HandOver(thread_->scratch().first(size));
+  switch (result) {
+    case TlsStream::Result::kDone:
+    case TlsStream::Result::kSuspended:
+      return;
+    case TlsStream::Result::kWantRead:
+      return poll_->Watch(tls_->blocked() ? UV_READABLE | UV_WRITABLE : UV_READABLE);
+    case TlsStream::Result::kClosed:
+      if (tls_->Shutdown() == WriteResult::kBroken) return Close();
+      return Linger();
+    case TlsStream::Result::kTruncated:
+    case TlsStream::Result::kFailed:
+      return Linger();
+  }
+}
+
+void Connection::HandOver(std::span<const uint8_t> first) {
+  receiver_ = thread_->NextReceiver();
+  int pair[2];
+  if (receiver_ == nullptr || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) {
+    const char* reason = receiver_ == nullptr ? "no HTTP worker" : std::strerror(errno);
+    thread_->main().events.Push(AcceptFailed{listener_->id, reason});
+    return Abort();
+  }
+  UniqueFd ours(pair[0]);
+  UniqueFd theirs(pair[1]);
+  StartRelay(std::move(ours), first, false);
+  // The first bytes are in the socket before the worker has it: it reads them at once. A worker that has gone
+  // drops its end, which ends the relay.
+  if (state_ == State::kRelaying) receiver_->connections.Push({Facts(), std::move(theirs)});
+}
+
+// ---- tcp: connect, then relay -----------------------------------------------------------------------------
+
+void Connection::RouteTo(ConnectUpstream command) {
+  if (state_ != State::kRouting) return;
+  route_ = std::make_unique<TcpRoute>();
+  route_->addresses = std::move(command.addresses);
+  route_->connect_timeout_ms = command.connect_timeout_ms;
+  route_->idle_timeout_ms = command.idle_timeout_ms;
+  ConnectNext();
+}
+
+void Connection::ConnectNext() {
+  Enter(State::kConnecting);
+  while (route_->next < route_->addresses.size()) {
+    const SocketAddress& address = route_->addresses[route_->next++];
+    const std::string host = address.host();
+    route_->current =
+        (address.family() == AF_INET6 ? "[" + host + "]" : host) + ":" + std::to_string(address.port());
+    route_->poll.reset();
+    route_->fd.reset(socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    int error = errno;
+    if (route_->fd.valid()) {
+      SetNoDelay(route_->fd.get());
+      if (connect(route_->fd.get(), address.get(), address.size()) == 0 || errno == EINPROGRESS) {
+        route_->poll = PollHandle::Create(thread_->loop(), route_->fd.get(), this);
+        if (route_->poll != nullptr) {
+          route_->poll->Watch(UV_WRITABLE);
+          return SetDeadline(route_->connect_timeout_ms);
+        }
+      }
+      error = errno;
+    }
+    thread_->main().events.Push(ConnectFailed{route_->current, std::strerror(error)});
+  }
+  route_->current.clear();
+  ReportClosed("upstream unreachable");
+  SetResetOnClose(fd_.get());
+  Close();
+}
+
+void Connection::OnUpstreamReady(int status) {
+  if (state_ != State::kConnecting) return;
+  int error = 0;
+  socklen_t size = sizeof error;
+  getsockopt(route_->fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+  if (error != 0 || status < 0) {
+    thread_->main().events.Push(
+        ConnectFailed{route_->current, std::strerror(error != 0 ? error : ECONNREFUSED)});
+    return ConnectNext();
+  }
+  route_->poll.reset();
+  StartRelay(std::move(route_->fd), {}, true);
+}
+
+// ---- relay ------------------------------------------------------------------------------------------------
+
+void Connection::StartRelay(UniqueFd plain, std::span<const uint8_t> first, bool half_close) {
+  relay_ = Relay::Create(thread_->loop(), std::move(plain), tls_.get(), thread_->scratch(), this,
+                         {.half_close = half_close});
+  if (relay_ == nullptr) return Close();
+  Enter(State::kRelaying);
+  SetDeadline(0);
+  relay_->Begin(first);
+}
+
+void Connection::OnRelayProgress() {
+  poll_->Watch(relay_->tls_mask());
+  if (route_ != nullptr) return SetDeadline(route_->idle_timeout_ms);
+  SetDeadline(relay_->peer_blocked() ? kSendTimeoutMs : 0);
+}
+
+void Connection::WantPump() { thread_->SchedulePump(handle_); }
+
+void Connection::PumpTurn() {
+  if (state_ == State::kRelaying) relay_->Pump();
+}
+
+// A worker says "abort" before it closes its socket, but epoll may show us the close first.
+bool Connection::OnPlainEnd() {
+  if (receiver_ == nullptr) return true;
+  thread_->ReadInbox();
+  return state_ == State::kRelaying && !receiver_->gone.load(std::memory_order_acquire);
+}
+
+void Connection::OnRelayEnd(Relay::End end, const char* reason) {
+  if (state_ != State::kRelaying) return;
+  ReportClosed(reason);
+  if (end == Relay::End::kClosed) return Linger();
+  if (route_ != nullptr) relay_->ResetPlain();
+  SetResetOnClose(fd_.get());
+  Close();
+}
+
+// ---- end --------------------------------------------------------------------------------------------------
+
+void Connection::Abort() {
+  if (state_ == State::kClosed) return;
+  if (state_ == State::kRelaying) ReportClosed("aborted");
+  SetResetOnClose(fd_.get());
+  Close();
+}
+
+void Connection::OnDeadlineEntry(uint64_t when) {
+  if (when != deadline_queued_) return;
+  deadline_queued_ = 0;
+  if (deadline_ == 0) return;
+  if (deadline_ <= thread_->now()) return OnDeadline();
+  deadline_queued_ = deadline_;
+  thread_->AddDeadline(deadline_, handle_);
+}
+
+void Connection::OnDeadline() {
+  switch (state_) {
+    case State::kAccepted:
+    case State::kHandshaking:
+    case State::kSigning:
+      return OnHandshakeFailed("timeout");
+    case State::kIdle:
+      if (tls_->Shutdown() == WriteResult::kBroken) return Close();
+      return Linger();
+    case State::kConnecting:
+      thread_->main().events.Push(ConnectFailed{route_->current, "connect timeout"});
+      return ConnectNext();
+    case State::kRelaying:
+      ReportClosed("idle timeout");
+      if (route_ != nullptr) relay_->ResetPlain();
+      return Close();
+    case State::kRouting:
+      ReportClosed("no upstream was chosen in time");
+      return Close();
+    case State::kLingering:
+    case State::kClosed:
+      return Close();
+  }
+}
+
+void Connection::OnDrain() {
+  if (state_ == State::kIdle) SetDeadline(kDrainGraceMs);
+}
+
+// Sends what is left, then FIN, then waits for the peer's end: closing at once while the peer still sends
+// would answer with a reset, and a reset lets the peer's system throw away what it has not read yet.
+void Connection::Linger() {
+  if (tls_ != nullptr && tls_->Flush() == WriteResult::kBroken) return Close();
+  Enter(State::kLingering);
+  SetDeadline(kLingerMs);
+  if (tls_ != nullptr && tls_->blocked()) return poll_->Watch(UV_WRITABLE);
+  shutdown(fd_.get(), SHUT_WR);
+  poll_->Watch(UV_READABLE);
+  Discard();
+}
+
+void Connection::Discard() {
+  for (int reads = 0; reads < 4; ++reads) {
+    const ssize_t n = recv(fd_.get(), thread_->scratch().data(), thread_->scratch().size(), 0);
+    if (n > 0) continue;
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
+    return Close();
+  }
+}
+
+void Connection::Close() {
+  if (state_ == State::kClosed) return;
+  Enter(State::kClosed);
+  poll_->Watch(0);
+  thread_->Retire(handle_);
+}
+
+// ---- bookkeeping ------------------------------------------------------------------------------------------
+
+void Connection::Enter(State state) {
+  if (state == state_) return;
+  std::atomic<int64_t>* from = CounterOf(*listener_, state_);
+  std::atomic<int64_t>* to = CounterOf(*listener_, state);
+  state_ = state;
+  if (from == to) return;
+  if (from != nullptr) from->fetch_sub(1, std::memory_order_relaxed);
+  if (to != nullptr) to->fetch_add(1, std::memory_order_relaxed);
+}
+
+void Connection::SetDeadline(uint64_t after_ms) {
+  deadline_ = after_ms == 0 ? 0 : thread_->now() + after_ms;
+  // One entry is enough: it looks here when it comes up, and waits again if the deadline has moved on.
+  if (deadline_ == 0 || (deadline_queued_ != 0 && deadline_queued_ <= deadline_)) return;
+  deadline_queued_ = deadline_;
+  thread_->AddDeadline(deadline_, handle_);
+}
+
+const Contexts& Connection::contexts() const { return thread_->contexts(); }
+const TicketKeys* Connection::ticket_keys() const { return thread_->ticket_keys(); }
+
+std::string Connection::ServerName() const {
+  const char* name = tls_ == nullptr ? nullptr : SSL_get_servername(tls_->ssl(), TLSEXT_NAMETYPE_host_name);
+  return name == nullptr ? std::string() : name;
+}
+
+Established Connection::Facts() const {
+  SSL* ssl = tls_->ssl();
+  const unsigned char* alpn = nullptr;
+  unsigned alpn_size = 0;
+  SSL_get0_alpn_selected(ssl, &alpn, &alpn_size);
+  const SocketAddress local = SocketAddress::Local(fd_.get());
+  return {
+      .handle = handle_,
+      .listener_id = listener_->id,
+      .server_name = ServerName(),
+      .alpn_protocol = std::string(reinterpret_cast<const char*>(alpn), alpn_size),
+      .tls_version = SSL_get_version(ssl),
+      .cipher = SSL_get_cipher_name(ssl),
+      .resumed = resumed_,
+      .peer = peer_.host(),
+      .peer_port = peer_.port(),
+      .local_address = local.host(),
+      .local_port = local.port(),
+  };
+}
+
+void Connection::ReportClosed(const char* reason) {
+  if (listener_->mode != ListenerMode::kTcp) return;
+  thread_->main().events.Push(ConnectionClosed{
+      .connection = Facts(),
+      .upstream = route_ == nullptr ? std::string() : route_->current,
+      .bytes_received = relay_ == nullptr ? 0 : relay_->bytes_from_peer(),
+      .bytes_sent = relay_ == nullptr ? 0 : relay_->bytes_to_peer(),
+      .duration_ms = static_cast<double>(uv_hrtime() - started_ns_) / 1e6,
+      .reason = reason,
+  });
+}
+
+}  // namespace sealgate

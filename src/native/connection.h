@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "messages.h"
+#include "relay.h"
+#include "socket.h"
+#include "tls_stream.h"
+
+namespace sealgate {
+
+class TlsThread;
+
+// One TLS connection from accept to close.
+//
+//   accepted ─► handshaking ⇄ signing ─► idle ─► relaying ─► lingering ─► closed      (http)
+//                                    └─► routing ─► connecting ─► relaying ─► …       (tcp)
+//
+// Owns:    the socket, the TLS stream, the relay. Everything may be dropped in any state: the handle is the
+// only
+//          thing others hold, and a command for a handle that is gone is ignored.
+// Borrows: the thread, which owns it and outlives it.
+// Thread:  loop thread only.
+class Connection final : public PollHandle::Target, public HandshakeDelegate, public Relay::Owner {
+ public:
+  enum class State : uint8_t {
+    kAccepted,  // no byte yet: there is no SSL either
+    kHandshaking,
+    kSigning,     // suspended until FinishSign
+    kIdle,        // http: established, no plaintext yet
+    kRouting,     // tcp: waits for ConnectUpstream
+    kConnecting,  // tcp: waits for the upstream
+    kRelaying,
+    kLingering,  // everything is sent; waits for the peer's end, so that no reset overtakes our last bytes
+    kClosed,
+  };
+
+  // Null when the loop refuses the socket.
+  [[nodiscard]] static std::unique_ptr<Connection> Create(TlsThread* thread, Handle handle, UniqueFd fd,
+                                                          const SocketAddress& peer,
+                                                          std::shared_ptr<ListenerState> listener);
+  ~Connection();
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  // Commands.
+  void FinishSign(std::span<const uint8_t> signature);
+  void RouteTo(ConnectUpstream command);
+  void Abort();  // ends with a reset
+
+  // The thread's turns.
+  void HandshakeTurn();
+  void PumpTurn();
+  // An entry of the deadline queue has come up; it may be older than the deadline that holds now.
+  void OnDeadlineEntry(uint64_t when);
+  void OnDrain();
+
+  [[nodiscard]] Handle handle() const { return handle_; }
+
+ private:
+  Connection(TlsThread* thread, Handle handle, UniqueFd fd, const SocketAddress& peer,
+             std::shared_ptr<ListenerState> listener);
+
+  // PollHandle::Target
+  void OnPoll(PollHandle& handle, int status, int events) override;
+  // HandshakeDelegate
+  [[nodiscard]] const Contexts& contexts() const override;
+  [[nodiscard]] const TicketKeys* ticket_keys() const override;
+  [[nodiscard]] const Bytes& alpn_protocols() const override { return listener_->alpn_protocols; }
+  // Relay::Owner
+  void OnRelayEnd(Relay::End end, const char* reason) override;
+  bool OnPlainEnd() override;
+  void OnRelayProgress() override;
+  void WantPump() override;
+
+  void OnTlsReady(int events);
+  void OnReadableWhileSigning();
+  void OnUpstreamReady(int status);
+  void OnHandshakeDone();
+  void OnHandshakeFailed(std::string reason);
+  void ReadFirstPlaintext();
+  void HandOver(std::span<const uint8_t> first);
+  void ConnectNext();
+  void StartRelay(UniqueFd plain, std::span<const uint8_t> first, bool half_close);
+  void OnDeadline();
+  void Linger();
+  void Discard();
+  void Close();
+
+  void Enter(State state);
+  void SetDeadline(uint64_t after_ms);
+  [[nodiscard]] Established Facts() const;
+  [[nodiscard]] std::string ServerName() const;
+  void ReportClosed(const char* reason);
+
+  struct TcpRoute;
+
+  TlsThread* thread_;
+  std::shared_ptr<ListenerState> listener_;
+  const Handle handle_;
+  uint64_t started_ns_;
+  uint64_t deadline_ = 0;         // loop time in ms; 0: none
+  uint64_t deadline_queued_ = 0;  // the entry in the thread's queue that counts; 0: none
+  SocketAddress peer_;
+  State state_ = State::kAccepted;
+  bool resumed_ = false;
+  bool turn_scheduled_ = false;
+  UniqueFd fd_;
+  std::unique_ptr<PollHandle> poll_;
+  std::unique_ptr<TlsStream> tls_;
+  std::unique_ptr<TcpRoute> route_;     // tcp mode, from ConnectUpstream on
+  std::shared_ptr<Receiver> receiver_;  // http mode, once a worker has the connection
+  std::unique_ptr<Relay> relay_;        // last: borrows tls_
+};
+
+}  // namespace sealgate

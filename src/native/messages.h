@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the threads say to each other. Plain values; whoever holds one owns all of it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "contexts.h"
+#include "mailbox.h"
+#include "socket.h"
+#include "ticket_keys.h"
+
+namespace sealgate {
+
+// Names a connection for as long as the process lives; fits a JavaScript number. See registry.h.
+using Handle = uint64_t;
+
+enum class ListenerMode : uint8_t { kHttp, kTcp };
+
+// One listener, as all threads see it. The counters return to zero when its connections have ended.
+struct ListenerState {
+  uint32_t id = 0;
+  ListenerMode mode = ListenerMode::kHttp;
+  Bytes alpn_protocols;  // wire form, RFC 7301 §3.1
+  uint32_t idle_timeout_ms = 0;
+  std::atomic<int64_t> handshaking{0};
+  std::atomic<int64_t> idle{0};
+  std::atomic<int64_t> active{0};
+};
+
+// ---- TLS thread → main thread -----------------------------------------------------------------------------
+
+struct SignRequest {
+  Handle handle = 0;
+  uint32_t key_id = 0;
+  uint16_t scheme = 0;
+  Bytes message;
+  std::string server_name;
+  std::string peer;
+};
+
+struct Established {
+  Handle handle = 0;
+  uint32_t listener_id = 0;
+  std::string server_name;
+  std::string alpn_protocol;
+  const char* tls_version = "";
+  const char* cipher = "";
+  bool resumed = false;
+  std::string peer;
+  uint16_t peer_port = 0;
+  std::string local_address;
+  uint16_t local_port = 0;
+};
+
+struct HandshakeFailed {
+  uint32_t listener_id = 0;
+  std::string server_name;
+  std::string peer;
+  uint16_t peer_port = 0;
+  std::string reason;
+  double duration_ms = 0;
+};
+
+struct ConnectionClosed {
+  Established connection;
+  std::string upstream;
+  uint64_t bytes_received = 0;
+  uint64_t bytes_sent = 0;
+  double duration_ms = 0;
+  std::string reason;
+};
+
+struct ConnectFailed {
+  std::string upstream;
+  std::string reason;
+};
+
+struct AcceptFailed {
+  uint32_t listener_id = 0;
+  std::string reason;
+};
+
+using Event = std::variant<HandshakeFailed, ConnectionClosed, ConnectFailed, AcceptFailed>;
+
+struct MainMailboxes {
+  Mailbox<SignRequest> signs;
+  Mailbox<Established> established;
+  Mailbox<Event> events;
+};
+
+// ---- TLS thread → HTTP worker
+// -------------------------------------------------------------------------------
+
+struct PlainConnection {
+  Established facts;
+  UniqueFd fd;
+};
+
+// An HTTP worker's end. Shared: a worker may go while threads still hold its number.
+struct Receiver {
+  explicit Receiver(std::function<void()> wake) : connections(std::move(wake)) {}
+  Mailbox<PlainConnection> connections;
+  // The worker has gone: what its sockets still carry is cut off, not finished.
+  std::atomic<bool> gone{false};
+};
+
+// ---- main thread, HTTP workers → TLS thread
+// -------------------------------------------------------------------
+
+struct FinishSign {
+  Handle handle = 0;
+  Bytes signature;  // empty: failed
+};
+
+struct ConnectUpstream {
+  Handle handle = 0;
+  std::vector<SocketAddress> addresses;
+  uint32_t connect_timeout_ms = 0;
+  uint32_t idle_timeout_ms = 0;
+};
+
+struct AbortConnection {
+  Handle handle = 0;
+};
+
+struct OpenListener {
+  UniqueFd fd;
+  std::shared_ptr<ListenerState> state;
+};
+
+struct CloseListener {
+  uint32_t id = 0;
+};
+
+struct SwapContexts {
+  std::shared_ptr<const Contexts> contexts;
+};
+
+struct SwapTicketKeys {
+  std::shared_ptr<const TicketKeys> keys;
+};
+
+struct SwapReceivers {
+  std::vector<std::shared_ptr<Receiver>> receivers;
+};
+
+struct Drain {};
+struct Stop {};
+
+using Command = std::variant<FinishSign, ConnectUpstream, AbortConnection, OpenListener, CloseListener,
+                             SwapContexts, SwapTicketKeys, SwapReceivers, Drain, Stop>;
+using Inbox = Mailbox<Command>;
+
+}  // namespace sealgate

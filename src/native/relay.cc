@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "relay.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+
+namespace sealgate {
+
+namespace {
+// Reads of one connection in a row before the others get a turn: with a 64 KiB scratch buffer, 256 KiB.
+constexpr int kReadsPerTurn = 4;
+}  // namespace
+
+std::unique_ptr<Relay> Relay::Create(uv_loop_t* loop, UniqueFd plain, TlsStream* tls,
+                                     std::span<uint8_t> scratch, Owner* owner, Options options) {
+  std::unique_ptr<Relay> relay(new Relay(tls, scratch, owner, options));
+  relay->plain_ = std::move(plain);
+  relay->poll_ = PollHandle::Create(loop, relay->plain_.get(), relay.get());
+  return relay->poll_ == nullptr ? nullptr : std::move(relay);
+}
+
+void Relay::Begin(std::span<const uint8_t> first) {
+  bytes_from_peer_ += first.size();
+  WritePlain(first);
+  Pump();
+}
+
+void Relay::OnPoll(PollHandle& handle, int status, int events) {
+  if (status < 0) {
+    // libuv has stopped watching. What the socket still holds can be read without it.
+    plain_poll_broken_ = true;
+    poll_->Watch(0);
+  }
+  Pump();
+}
+
+void Relay::Pump() {
+  if (over_) return;
+  if (tls_->blocked() && tls_->Flush() == WriteResult::kBroken)
+    return Finish(End::kReset, "connection reset");
+  if (!to_plain_.empty()) WritePlain({});
+  PlainToPeer();
+  if (!over_) PeerToPlain();
+  if (over_) return;
+  EndIfDone();
+  if (over_) return;
+  WatchPlain();
+  owner_->OnRelayProgress();
+}
+
+void Relay::PeerToPlain() {
+  for (int reads = 0; !peer_ended_ && to_plain_.empty(); ++reads) {
+    if (reads == kReadsPerTurn) return owner_->WantPump();
+    size_t size = 0;
+    const TlsStream::Result result = tls_->Read(scratch_, &size);
+    if (size > 0) {
+      bytes_from_peer_ += size;
+      WritePlain(scratch_.first(size));
+    }
+    switch (result) {
+      case TlsStream::Result::kDone:
+        continue;
+      case TlsStream::Result::kClosed:
+      case TlsStream::Result::kTruncated:
+        peer_ended_ = true;
+        break;
+      case TlsStream::Result::kFailed:
+        return Finish(End::kReset, tls_->failure().c_str());
+      case TlsStream::Result::kWantRead:
+      case TlsStream::Result::kSuspended:
+        return;
+    }
+  }
+}
+
+void Relay::PlainToPeer() {
+  for (int reads = 0; !plain_ended_ && !tls_->blocked(); ++reads) {
+    if (reads == kReadsPerTurn) return owner_->WantPump();
+    const ssize_t n = recv(plain_.get(), scratch_.data(), scratch_.size(), 0);
+    if (n > 0) {
+      const auto size = static_cast<size_t>(n);
+      bytes_to_peer_ += size;
+      if (tls_->Write(scratch_.first(size)) == WriteResult::kBroken)
+        return Finish(End::kReset, "connection reset");
+      if (size < scratch_.size() && !plain_poll_broken_) return;  // emptied: epoll says when there is more
+    } else if (n == 0 || (!options_.half_close && errno == ECONNRESET)) {
+      plain_ended_ = true;
+      if (!owner_->OnPlainEnd()) return Finish(End::kReset, "aborted");
+      if (tls_->Shutdown() == WriteResult::kBroken) return Finish(End::kReset, "connection reset");
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      return;
+    } else if (errno != EINTR) {
+      return Finish(End::kReset, "upstream reset");
+    }
+  }
+}
+
+void Relay::WritePlain(std::span<const uint8_t> bytes) {
+  if (plain_write_ended_) return;
+  if (SendOrKeep(plain_.get(), to_plain_, bytes) == WriteResult::kBroken) {
+    // The other end reads no more but may still have said something: that goes to the peer, what the peer
+    // sends goes nowhere.
+    to_plain_.Consume(to_plain_.unsent().size());
+    plain_write_ended_ = true;
+  }
+}
+
+void Relay::EndIfDone() {
+  if (peer_ended_ && to_plain_.empty() && !plain_write_ended_) {
+    shutdown(plain_.get(), SHUT_WR);
+    plain_write_ended_ = true;
+  }
+  if (!plain_ended_ || tls_->blocked()) return;
+  if (peer_ended_ || !options_.half_close) Finish(End::kClosed, "closed");
+}
+
+void Relay::Finish(End end, const char* reason) {
+  over_ = true;
+  poll_->Watch(0);
+  owner_->OnRelayEnd(end, reason);
+}
+
+void Relay::ResetPlain() { SetResetOnClose(plain_.get()); }
+
+int Relay::tls_mask() const {
+  int mask = 0;
+  if (!peer_ended_ && to_plain_.empty()) mask |= UV_READABLE;
+  if (tls_->blocked()) mask |= UV_WRITABLE;
+  return mask;
+}
+
+void Relay::WatchPlain() {
+  if (plain_poll_broken_) return;
+  int mask = 0;
+  if (!plain_ended_ && !tls_->blocked()) mask |= UV_READABLE;
+  if (!to_plain_.empty()) mask |= UV_WRITABLE;
+  poll_->Watch(mask);
+}
+
+}  // namespace sealgate

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "socket.h"
+
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstring>
+
+namespace sealgate {
+
+void UniqueFd::reset(int fd) {
+  if (fd_ >= 0) close(fd_);
+  fd_ = fd;
+}
+
+std::optional<SocketAddress> SocketAddress::Parse(const std::string& host, uint16_t port) {
+  SocketAddress address;
+  if (uv_ip4_addr(host.c_str(), port, &address.address_.v4) == 0) return address;
+  if (uv_ip6_addr(host.c_str(), port, &address.address_.v6) == 0) return address;
+  return std::nullopt;
+}
+
+SocketAddress SocketAddress::Local(int fd) {
+  SocketAddress address;
+  socklen_t size = kCapacity;
+  getsockname(fd, address.data(), &size);
+  return address;
+}
+
+std::string SocketAddress::host() const {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  if (family() == AF_INET) {
+    uv_ip4_name(&address_.v4, text.data(), text.size());
+  } else if (family() == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&address_.v6.sin6_addr)) {
+    uv_inet_ntop(AF_INET, &address_.v6.sin6_addr.s6_addr[12], text.data(), text.size());
+  } else if (family() == AF_INET6) {
+    uv_ip6_name(&address_.v6, text.data(), text.size());
+  }
+  return text.data();
+}
+
+uint16_t SocketAddress::port() const {
+  return ntohs(family() == AF_INET ? address_.v4.sin_port : address_.v6.sin6_port);
+}
+
+std::unique_ptr<PollHandle> PollHandle::Create(uv_loop_t* loop, int fd, Target* target) {
+  auto inner = std::make_unique<Inner>();
+  if (uv_poll_init(loop, &inner->poll, fd) != 0) return nullptr;
+  std::unique_ptr<PollHandle> handle(new PollHandle(inner.release(), target));
+  handle->inner_->owner = handle.get();
+  handle->inner_->poll.data = handle->inner_;
+  return handle;
+}
+
+PollHandle::~PollHandle() {
+  inner_->owner = nullptr;
+  uv_close(reinterpret_cast<uv_handle_t*>(&inner_->poll),
+           [](uv_handle_t* handle) { delete static_cast<Inner*>(handle->data); });
+}
+
+void PollHandle::Watch(int mask) {
+  if (mask == mask_) return;
+  mask_ = mask;
+  if (mask == 0) {
+    uv_poll_stop(&inner_->poll);
+    return;
+  }
+  uv_poll_start(&inner_->poll, mask, [](uv_poll_t* poll, int status, int events) {
+    PollHandle* owner = static_cast<Inner*>(poll->data)->owner;
+    if (owner != nullptr) owner->target_->OnPoll(*owner, status, events);
+  });
+}
+
+void SetNoDelay(int fd) {
+  const int on = 1;
+  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+void SetResetOnClose(int fd) {
+  const linger reset{.l_onoff = 1, .l_linger = 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+}
+
+}  // namespace sealgate

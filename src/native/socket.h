@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// File descriptors, socket addresses, and libuv's poll handle with its own lifetime rule.
+#pragma once
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <uv.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace sealgate {
+
+// Owns one file descriptor.
+class UniqueFd final {
+ public:
+  UniqueFd() = default;
+  explicit UniqueFd(int fd) : fd_(fd) {}
+  UniqueFd(UniqueFd&& other) noexcept : fd_(other.release()) {}
+  UniqueFd& operator=(UniqueFd&& other) noexcept {
+    if (this != &other) reset(other.release());
+    return *this;
+  }
+  ~UniqueFd() { reset(); }
+
+  [[nodiscard]] int get() const { return fd_; }
+  [[nodiscard]] bool valid() const { return fd_ >= 0; }
+  int release() { return std::exchange(fd_, -1); }
+  void reset(int fd = -1);
+
+ private:
+  int fd_ = -1;
+};
+
+// An IPv4 or IPv6 address with its port: 28 bytes, as one connection keeps it.
+class SocketAddress final {
+ public:
+  SocketAddress() = default;
+  // host is an IP address; IPv6 may carry a scope (fe80::1%eth0).
+  [[nodiscard]] static std::optional<SocketAddress> Parse(const std::string& host, uint16_t port);
+  [[nodiscard]] static SocketAddress Local(int fd);
+
+  [[nodiscard]] std::string host() const;  // IPv4-mapped IPv6 is shown as IPv4
+  [[nodiscard]] uint16_t port() const;
+  [[nodiscard]] int family() const { return address_.v6.sin6_family; }
+  [[nodiscard]] const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&address_); }
+  [[nodiscard]] sockaddr* data() { return reinterpret_cast<sockaddr*>(&address_); }
+  [[nodiscard]] socklen_t size() const {
+    return family() == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
+  }
+  static constexpr socklen_t kCapacity = sizeof(sockaddr_in6);
+
+ private:
+  union {
+    sockaddr_in v4;
+    sockaddr_in6 v6;
+  } address_{};
+};
+
+// Readiness of one descriptor on one loop.
+//
+// A uv handle outlives its owner until its close callback has run, so a plain unique_ptr would free it too
+// early: the destructor calls uv_close and the callback frees the memory. The descriptor may be closed as
+// soon as the PollHandle is gone (uv_close has taken it out of epoll by then). Loop thread only.
+class PollHandle final {
+ public:
+  // mask: UV_READABLE, UV_WRITABLE, UV_DISCONNECT.
+  class Target {
+   public:
+    virtual void OnPoll(PollHandle& handle, int status, int events) = 0;
+
+   protected:
+    ~Target() = default;
+  };
+
+  // Null when libuv refuses the descriptor (out of memory, or not pollable).
+  [[nodiscard]] static std::unique_ptr<PollHandle> Create(uv_loop_t* loop, int fd, Target* target);
+  ~PollHandle();
+  PollHandle(const PollHandle&) = delete;
+  PollHandle& operator=(const PollHandle&) = delete;
+
+  // Costs a system call only when the mask changes. 0 stops.
+  void Watch(int mask);
+
+ private:
+  struct Inner {
+    uv_poll_t poll;
+    PollHandle* owner;
+  };
+  PollHandle(Inner* inner, Target* target) : inner_(inner), target_(target) {}
+
+  Inner* inner_;  // freed by uv_close's callback
+  Target* target_;
+  int mask_ = 0;
+};
+
+void SetNoDelay(int fd);
+// The next close() sends a reset instead of a FIN: the peer cannot take what it got for the whole.
+void SetResetOnClose(int fd);
+
+}  // namespace sealgate

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "messages.h"
+#include "provider.h"
+#include "stats.h"
+#include "tls_thread.h"
+
+namespace sealgate {
+
+struct ListenerSpec {
+  uint32_t id = 0;
+  ListenerMode mode = ListenerMode::kHttp;
+  SocketAddress address;
+  std::vector<std::string> alpn;
+  uint32_t idle_timeout_ms = 0;
+};
+
+// The TLS threads and what they share. Knows nothing of Node: the binding gives it the functions that wake
+// whoever reads the mailboxes.
+//
+// Owns:   the OpenSSL library context, the threads, the mailboxes.
+// Thread: main thread only; the threads get commands.
+class Terminator final {
+ public:
+  struct Options {
+    uint32_t threads = 1;
+    uint32_t handshake_timeout_ms = 0;
+    std::function<void()> wake_signs;
+    std::function<void()> wake_established;
+    std::function<void()> wake_events;
+  };
+  using Created = std::variant<std::unique_ptr<Terminator>, OpensslFailure>;
+  [[nodiscard]] static Created Create(Options options);
+  ~Terminator();
+  Terminator(const Terminator&) = delete;
+  Terminator& operator=(const Terminator&) = delete;
+
+  [[nodiscard]] std::variant<std::monostate, OpensslFailure> SetCredentials(
+      const std::vector<CredentialsSpec>& credentials, const PolicySpec& policy);
+  void SetTicketKeys(std::vector<Bytes> keys);
+  // The port, or a negative errno.
+  [[nodiscard]] int Listen(const ListenerSpec& spec);
+  void StopListening(uint32_t id);
+  void SetReceivers(const std::vector<uint32_t>& ids);
+  void Drain();
+  // Stops the threads. Later calls do nothing.
+  void Close();
+
+  [[nodiscard]] MainMailboxes& mailboxes() { return mailboxes_; }
+  [[nodiscard]] const std::vector<std::unique_ptr<TlsThread>>& threads() const { return threads_; }
+  [[nodiscard]] const std::map<uint32_t, std::shared_ptr<ListenerState>>& listeners() const {
+    return listeners_;
+  }
+
+ private:
+  explicit Terminator(Options options);
+  template <typename MakeCommand>
+  void SendToAll(MakeCommand make);
+
+  std::unique_ptr<CryptoLibrary> library_;
+  MainMailboxes mailboxes_;
+  std::vector<std::unique_ptr<TlsThread>> threads_;
+  std::map<uint32_t, std::shared_ptr<ListenerState>> listeners_;
+};
+
+}  // namespace sealgate

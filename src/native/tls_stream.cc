@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tls_stream.h"
+
+#include <cerrno>
+#include <cstring>
+
+namespace sealgate {
+
+std::unique_ptr<TlsStream> TlsStream::Create(int fd, std::vector<uint8_t>* egress,
+                                             HandshakeDelegate* delegate) {
+  const ErrorQueueScope errors;
+  std::unique_ptr<TlsStream> stream(new TlsStream(fd, egress));
+  stream->ssl_ = delegate->contexts().NewSsl(delegate);
+  if (stream->ssl_ == nullptr) return nullptr;
+  BIO* bio = NewTlsBio(&stream->io_);
+  if (bio == nullptr) return nullptr;
+  SSL_set_bio(stream->ssl(), bio, bio);  // takes the one reference for both directions
+  return stream;
+}
+
+TlsStream::~TlsStream() {
+  if (!suspended_) return;
+  operation_.Cancel();
+  Handshake();
+}
+
+TlsStream::Result TlsStream::Handshake() {
+  const ErrorQueueScope errors;
+  int result = 0;
+  {
+    const SignOperation::Scope scope(&operation_);
+    result = SSL_do_handshake(ssl());
+  }
+  const int error = SSL_get_error(ssl(), result);
+  const Result outcome = result == 1 ? Result::kDone : ResultOf(error);
+  suspended_ = outcome == Result::kSuspended;
+  if (operation_.state() == SignOperation::State::kSigned || outcome == Result::kDone) {
+    // One signature a handshake: from here on nothing suspends, and jobs would only cost.
+    SSL_clear_mode(ssl(), SSL_MODE_ASYNC);
+  }
+  if (operation_.state() == SignOperation::State::kFailed) failure_ = "signature failed";
+  if (SendEgress() == WriteResult::kBroken && outcome != Result::kFailed) {
+    failure_ = "connection reset";
+    return suspended_ ? outcome : Result::kFailed;
+  }
+  return outcome;
+}
+
+TlsStream::Result TlsStream::Read(std::span<uint8_t> out, size_t* size) {
+  const ErrorQueueScope errors;
+  *size = 0;
+  Result outcome = Result::kDone;
+  while (*size < out.size()) {
+    size_t n = 0;
+    const int result = SSL_read_ex(ssl(), out.data() + *size, out.size() - *size, &n);
+    if (result == 1) {
+      *size += n;
+      continue;
+    }
+    outcome = ResultOf(SSL_get_error(ssl(), result));
+    break;
+  }
+  // Reading may have made OpenSSL answer: a KeyUpdate, an alert.
+  if (SendEgress() == WriteResult::kBroken && outcome == Result::kWantRead) {
+    failure_ = "connection reset";
+    return Result::kFailed;
+  }
+  return outcome;
+}
+
+WriteResult TlsStream::Write(std::span<const uint8_t> plaintext) {
+  const ErrorQueueScope errors;
+  while (!plaintext.empty()) {
+    size_t n = 0;
+    // Our BIO takes everything: this does not ask for a retry.
+    if (SSL_write_ex(ssl(), plaintext.data(), plaintext.size(), &n) != 1) {
+      ResultOf(SSL_ERROR_SSL);
+      io_.egress->clear();
+      return WriteResult::kBroken;
+    }
+    plaintext = plaintext.subspan(n);
+  }
+  return SendEgress();
+}
+
+WriteResult TlsStream::Shutdown() {
+  const ErrorQueueScope errors;
+  if ((SSL_get_shutdown(ssl()) & SSL_SENT_SHUTDOWN) == 0) SSL_shutdown(ssl());
+  return SendEgress();
+}
+
+TlsStream::Result TlsStream::ResultOf(int error) {
+  switch (error) {
+    case SSL_ERROR_WANT_READ:
+    case SSL_ERROR_WANT_WRITE:
+      return Result::kWantRead;
+    case SSL_ERROR_WANT_ASYNC:
+      return Result::kSuspended;
+    case SSL_ERROR_ZERO_RETURN:
+      return Result::kClosed;
+    default:
+      break;
+  }
+  if (io_.eof) {
+    failure_ = "peer closed";
+    return Result::kTruncated;
+  }
+  if (io_.error != 0) {
+    failure_ = io_.error == ECONNRESET ? "connection reset" : std::strerror(io_.error);
+    return Result::kFailed;
+  }
+  const std::vector<std::string> errors = TakeOpensslErrors();
+  failure_ = errors.empty() ? "TLS error " + std::to_string(error) : errors.front();
+  return Result::kFailed;
+}
+
+WriteResult TlsStream::SendEgress() {
+  if (io_.egress->empty()) return backlog_.empty() ? WriteResult::kDone : WriteResult::kBlocked;
+  const WriteResult result = SendOrKeep(io_.fd, backlog_, *io_.egress);
+  io_.egress->clear();
+  return result;
+}
+
+}  // namespace sealgate

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <uv.h>
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "connection.h"
+#include "deadline_queue.h"
+#include "listener.h"
+#include "messages.h"
+#include "stats.h"
+
+namespace sealgate {
+
+// One libuv loop on one thread, with its listening sockets and all connections accepted on them. A connection
+// never changes thread.
+//
+// Turns:  in each round of the loop the sockets of open connections come first, then handshakes within a time
+//         budget: those whose signature has arrived before those that begin. So a flood of handshakes costs
+//         an open connection at most the budget.
+// Owns:   listeners, connections, buffers that one call at a time uses.
+// Thread: everything is loop thread only, but Start, Join, inbox() and stats().
+class TlsThread final {
+ public:
+  struct Options {
+    uint32_t handshake_timeout_ms = 0;
+  };
+
+  // main must outlive the thread. Null when the loop cannot be made.
+  [[nodiscard]] static std::unique_ptr<TlsThread> Start(MainMailboxes* main, const Options& options);
+  // Sends Stop and joins. Idempotent.
+  void Join();
+  ~TlsThread();
+  TlsThread(const TlsThread&) = delete;
+  TlsThread& operator=(const TlsThread&) = delete;
+
+  [[nodiscard]] Inbox& inbox() { return *inbox_; }
+  [[nodiscard]] ThreadStats& stats() { return stats_; }
+
+  // For listeners and connections.
+  void Adopt(UniqueFd fd, const SocketAddress& peer, const std::shared_ptr<ListenerState>& listener);
+  void Retire(Handle handle);  // destroyed when the current callback is over
+  void ScheduleHandshake(Handle handle);
+  void ScheduleResume(Handle handle);
+  void SchedulePump(Handle handle);
+  void AddDeadline(uint64_t when, Handle handle);
+  void ResumeListenersLater();
+  void ReadInbox();
+  [[nodiscard]] std::shared_ptr<Receiver> NextReceiver();
+
+  [[nodiscard]] uv_loop_t* loop() { return &loop_; }
+  [[nodiscard]] uint64_t now() const { return uv_now(&loop_); }
+  [[nodiscard]] MainMailboxes& main() { return *main_; }
+  [[nodiscard]] const Contexts& contexts() const { return *contexts_; }
+  [[nodiscard]] const TicketKeys* ticket_keys() const { return ticket_keys_.get(); }
+  [[nodiscard]] std::vector<uint8_t>& egress() { return egress_; }
+  [[nodiscard]] std::span<uint8_t> scratch() { return scratch_; }
+  [[nodiscard]] uint64_t handshake_timeout_ms() const { return options_.handshake_timeout_ms; }
+  [[nodiscard]] bool draining() const { return draining_; }
+
+ private:
+  TlsThread(MainMailboxes* main, const Options& options);
+  void Run();
+  void Execute(Command& command);
+  void Turns();
+  void ExpireDeadlines();
+  void Shut();
+  [[nodiscard]] Connection* Find(Handle handle);
+
+  MainMailboxes* main_;
+  Options options_;
+  uv_loop_t loop_{};
+  uv_async_t wake_{};
+  uv_check_t check_{};
+  uv_idle_t idle_{};    // active while turns are due: the loop must not sleep then
+  uv_timer_t tick_{};   // active while deadlines are due
+  uv_timer_t pause_{};  // until accepting is tried again
+  std::shared_ptr<Inbox> inbox_;
+  ThreadStats stats_;
+  int ordinal_ = -1;
+  uint64_t sequence_ = 0;
+  bool draining_ = false;
+  bool stopping_ = false;
+
+  std::shared_ptr<const Contexts> contexts_;
+  std::shared_ptr<const TicketKeys> ticket_keys_;
+  std::vector<std::shared_ptr<Receiver>> receivers_;
+  size_t next_receiver_ = 0;
+
+  std::vector<uint8_t> egress_;
+  std::vector<uint8_t> scratch_;
+  DeadlineQueue deadlines_;
+  std::deque<Handle> resumes_;
+  std::deque<Handle> handshakes_;
+  std::deque<Handle> pumps_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  std::unordered_map<Handle, std::unique_ptr<Connection>> connections_;
+  std::vector<std::unique_ptr<Connection>> retired_;
+  std::thread thread_;
+};
+
+}  // namespace sealgate
