@@ -1,0 +1,70 @@
+/**
+ * Round-robin over the servers of an upstream.
+ *
+ * A server that could not be reached rests for a while. Resting is a preference and no verdict: when only
+ * resting servers are left they are tried all the same, so a server that has come back serves at once.
+ */
+
+export class Balancer<T> {
+  readonly #members: readonly Member<T>[]
+  readonly #restMs: number
+  #next = 0
+
+  constructor(servers: readonly T[], options: { readonly restMs: number }) {
+    this.#members = servers.map((server) => ({ server, restsUntilMs: 0 }))
+    this.#restMs = options.restMs
+  }
+
+  get size(): number {
+    return this.#members.length
+  }
+
+  /** The server whose turn it is among those not yet tried; undefined when all were. */
+  pick(tried: readonly T[]): T | undefined {
+    const count = this.#members.length
+    let resting: T | undefined
+    for (let step = 0; step < count; step++) {
+      const index = (this.#next + step) % count
+      const member = this.#members[index]
+      if (member === undefined || tried.includes(member.server)) continue
+      if (!rests(member)) {
+        this.#next = index + 1
+        return member.server
+      }
+      resting ??= member.server
+    }
+    return resting
+  }
+
+  /** Every server once, in the order in which one connection should try them. */
+  order(): T[] {
+    const order: T[] = []
+    for (let server = this.pick(order); server !== undefined; server = this.#pickAfter(order)) {
+      order.push(server)
+    }
+    return order
+  }
+
+  markFailed(server: T): void {
+    const member = this.#members.find((candidate) => candidate.server === server)
+    if (member !== undefined) member.restsUntilMs = performance.now() + this.#restMs
+  }
+
+  /** The fallbacks of one connection do not use up the turns of the next ones. */
+  #pickAfter(tried: readonly T[]): T | undefined {
+    const turn = this.#next
+    const server = this.pick(tried)
+    this.#next = turn
+    return server
+  }
+}
+
+interface Member<T> {
+  readonly server: T
+  restsUntilMs: number
+}
+
+// The clock is read only for a server that has failed before: picking is on the path of every request.
+function rests<T>(member: Member<T>): boolean {
+  return member.restsUntilMs !== 0 && performance.now() < member.restsUntilMs
+}

@@ -1,0 +1,101 @@
+/**
+ * HTTP/1.1 to the servers of one upstream, over keep-alive connections that undici pools.
+ *
+ * One instance per upstream and HTTP worker. Requests go through undici's dispatch interface: a handler
+ * object, no stream and no promise per request.
+ */
+
+import { type Dispatcher, Pool } from 'undici'
+import { addressText } from './address.ts'
+import { Balancer } from './balancer.ts'
+import type { UpstreamOptions, UpstreamServer } from './options.ts'
+
+/** A server that refused a connection is asked again after this, or sooner when no other is left. */
+const REST_MS = 5_000
+/** Requests that wait for a connection, per server; past it the server counts as not available. */
+const MAX_WAITING = 1024
+
+export class HttpUpstream {
+  readonly name: string
+  readonly #servers: readonly HttpServer[]
+  readonly #balancer: Balancer<HttpServer>
+  #closed: Promise<void> | undefined
+
+  constructor(options: UpstreamOptions) {
+    this.name = options.name
+    this.#servers = options.servers.map((server) => new HttpServer(server, options))
+    this.#balancer = new Balancer(this.#servers, { restMs: REST_MS })
+  }
+
+  /** How many servers there are. */
+  get size(): number {
+    return this.#servers.length
+  }
+
+  /** The server whose turn it is; undefined when each was tried or has too many requests waiting. */
+  pick(tried: readonly HttpServer[]): HttpServer | undefined {
+    const server = this.#balancer.pick(tried)
+    return server?.full ? this.pick([...tried, server]) : server
+  }
+
+  /** The server could not be reached: others are preferred for a while. */
+  markFailed(server: HttpServer): void {
+    this.#balancer.markFailed(server)
+  }
+
+  /** Ends when every request under way has ended. Idempotent. */
+  close(): Promise<void> {
+    this.#closed ??= Promise.all(this.#servers.map((server) => server.close())).then(() => undefined)
+    return this.#closed
+  }
+
+  /** Fails what is under way and closes all connections. Idempotent. */
+  async destroy(): Promise<void> {
+    await Promise.all(this.#servers.map((server) => server.destroy()))
+  }
+}
+
+export class HttpServer {
+  /** `host:port`. */
+  readonly address: string
+  readonly #pool: Pool
+  #saturated = false
+
+  constructor(server: UpstreamServer, options: UpstreamOptions) {
+    this.address = addressText(server.host, server.port)
+    this.#pool = new Pool(`http://${this.address}`, {
+      connections: options.connections,
+      // Pipelined requests would share the fate of the one in front.
+      pipelining: 1,
+      connect: { timeout: options.connectTimeoutMs },
+      headersTimeout: options.responseTimeoutMs,
+      bodyTimeout: options.responseTimeoutMs,
+      keepAliveTimeout: options.keepAliveMs,
+      keepAliveMaxTimeout: options.keepAliveMs,
+    })
+    this.#pool.on('drain', () => {
+      this.#saturated = false
+    })
+  }
+
+  /** Every connection is busy and the queue for them is full. */
+  get full(): boolean {
+    return this.#saturated && this.#pool.stats.queued >= MAX_WAITING
+  }
+
+  /**
+   * Sends a request when a connection is free.
+   * The handler's `onError` is called exactly once unless `onComplete` is; possibly before this returns.
+   */
+  dispatch(request: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
+    this.#saturated = !this.#pool.dispatch(request, handler)
+  }
+
+  close(): Promise<void> {
+    return this.#pool.closed ? Promise.resolve() : this.#pool.close()
+  }
+
+  destroy(): Promise<void> {
+    return this.#pool.destroyed ? Promise.resolve() : this.#pool.destroy()
+  }
+}
