@@ -1,0 +1,218 @@
+/**
+ * One request and its response, between a client and the servers of an upstream.
+ *
+ * waiting ──headers──▶ responding ──last byte──▶ answered ──handed to TLS──▶ closed
+ *    └──── no server: our own error response ───────▲                          ▲
+ *    └──────────── the client leaves, at any time; a response breaks off ──────┘
+ *
+ * It is undici's handler and the client half's observer in one object, so that a request costs one object
+ * here and no stream. undici's older handler methods are used on purpose: they deliver the header fields raw
+ * and in order, where the newer ones parse them into an object that would have to be taken apart again.
+ */
+
+import type { Dispatcher } from 'undici'
+import { httpStatus, RequestError, type SealgateError, UpstreamError } from '../errors.ts'
+import { isConnectFailure, upstreamFailure } from '../upstream/failure.ts'
+import type { HttpServer, HttpUpstream } from '../upstream/http1.ts'
+import type { Downstream, DownstreamObserver } from './downstream.ts'
+import { errorResponse } from './error-response.ts'
+import type { RequestHead } from './request-head.ts'
+import { nextRequestId, type RequestRecorder } from './request-record.ts'
+import { linkFields, responseHead, responseTrailers } from './response-head.ts'
+
+export interface ExchangeOptions {
+  /** Name of the listener. */
+  readonly listener: string
+  readonly head: RequestHead
+  readonly downstream: Downstream
+  readonly upstream: HttpUpstream
+  readonly recorder: RequestRecorder
+}
+
+export class Exchange implements Dispatcher.DispatchHandler, DownstreamObserver {
+  readonly #options: ExchangeOptions
+  readonly #requestId = nextRequestId()
+  readonly #startedAtMs = performance.now()
+  #state: 'waiting' | 'responding' | 'answered' | 'closed' = 'waiting'
+  #status = 0
+  #bytesSent = 0
+  #failure: SealgateError | undefined
+
+  // The attempt under way.
+  #server: HttpServer | undefined
+  #attempts = 0
+  #attemptAtMs = 0
+  #upstreamMs: number | undefined
+  /** undici has begun to write the request: only a harmless one may be repeated. */
+  #sent = false
+  #abortUpstream: ((error: Error) => void) | undefined
+  #resumeUpstream: (() => void) | undefined
+  #tried: readonly HttpServer[] = NOBODY
+
+  /** A body that comes in one piece is kept back, so that headers and body leave together. */
+  #contentLength: number | undefined
+  #onlyChunk: Buffer | undefined
+
+  constructor(options: ExchangeOptions) {
+    this.#options = options
+    options.downstream.observer = this
+  }
+
+  /** Asks the server whose turn it is. */
+  start(): void {
+    if (this.#state !== 'waiting') return
+    const { upstream, head, downstream } = this.#options
+    const server = upstream.pick(this.#tried)
+    if (server === undefined) {
+      this.#fail(this.#noneAvailable())
+      return
+    }
+    this.#server = server
+    this.#sent = false
+    this.#abortUpstream = undefined
+    this.#attempts += 1
+    this.#attemptAtMs = performance.now()
+    const body = head.hasBody ? downstream.openBody() : null
+    server.dispatch({ path: head.path, method: head.method, headers: head.headers, body }, this)
+  }
+
+  // undici's handler
+
+  /** Throwing takes the request back and leaves the connection to others. */
+  onConnect(abort: (error?: Error) => void): void {
+    if (this.#state === 'closed') throw new RequestError('ERR_REQUEST_ABORTED', 'the client has left')
+    this.#abortUpstream = abort
+    this.#sent = true
+  }
+
+  onHeaders(status: number, rawHeaders: Buffer[], resume: () => void, statusText: string): boolean {
+    const { downstream, head } = this.#options
+    if (status < 200) {
+      if (status === 103) downstream.earlyHints(linkFields(rawHeaders))
+      return true
+    }
+    const response = responseHead(status, statusText, rawHeaders, head.method)
+    this.#upstreamMs = performance.now() - this.#attemptAtMs
+    this.#resumeUpstream = resume
+    this.#contentLength = response.contentLength
+    downstream.start(response)
+    this.#failure = undefined
+    this.#status = status
+    this.#state = 'responding'
+    return true
+  }
+
+  onData(chunk: Buffer): boolean {
+    this.#bytesSent += chunk.length
+    if (chunk.length !== this.#contentLength) return this.#options.downstream.write(chunk)
+    this.#onlyChunk = chunk
+    return true
+  }
+
+  onComplete(trailers: (Buffer | string)[] | null): void {
+    if (this.#state !== 'responding') return
+    this.#state = 'answered'
+    this.#options.downstream.end(this.#onlyChunk, responseTrailers(trailers))
+  }
+
+  onError(error: Error): void {
+    if (this.#state === 'answered' || this.#state === 'closed' || this.#server === undefined) return
+    const { upstream, downstream } = this.#options
+    const failure = upstreamFailure(error, this.#server.address)
+    this.#failure = failure
+    if (this.#state === 'responding') {
+      this.#state = 'answered'
+      downstream.abort()
+      return
+    }
+
+    if (!this.#sent && isConnectFailure(error)) upstream.markFailed(this.#server)
+    if (!this.#mayRepeat(failure)) {
+      this.#fail(failure)
+      return
+    }
+    this.#tried = this.#othersFirst(this.#server)
+    // undici is still tidying up after the connection that failed.
+    setImmediate(() => this.start())
+  }
+
+  // The client's half
+
+  onDownstreamDrain(): void {
+    this.#resumeUpstream?.()
+  }
+
+  onDownstreamClosed(complete: boolean): void {
+    if (this.#state === 'closed') return
+    const upstreamBusy = this.#state === 'waiting' || this.#state === 'responding'
+    this.#state = 'closed'
+    if (!complete) this.#failure ??= new RequestError('ERR_REQUEST_ABORTED', 'the client left before the end')
+    if (this.#status === 0) this.#status = httpStatus(this.#failure)
+    if (upstreamBusy) this.#abortUpstream?.(this.#failure ?? new Error('nobody waits for the response'))
+    this.#record(complete)
+  }
+
+  /** Nothing of the response has begun. */
+  #mayRepeat(failure: SealgateError): boolean {
+    const { head, downstream, upstream } = this.#options
+    if (failure.fault !== 'upstream' || this.#attempts > upstream.size) return false
+    if (!this.#sent) return true
+    return failure.retryable && downstream.bytesReceived === 0 && IDEMPOTENT.has(head.method)
+  }
+
+  /**
+   * A server that could not be reached is not asked twice. One that dropped a connection may be, after all
+   * others: a keep-alive connection that it closed just before the request came says nothing about it.
+   */
+  #othersFirst(server: HttpServer): readonly HttpServer[] {
+    const tried = [...this.#tried, server]
+    const dropped = this.#sent && this.#options.upstream.pick(tried) === undefined
+    return dropped ? NOBODY : tried
+  }
+
+  /** An upstream of one server fails with what that server did; one of several has none left. */
+  #noneAvailable(): SealgateError {
+    const { name, size } = this.#options.upstream
+    if (size === 1 && this.#failure !== undefined) return this.#failure
+    const text = `no server of upstream "${name}" is available (${this.#attempts} tried)`
+    return new UpstreamError('ERR_UPSTREAM_NONE_AVAILABLE', text, { cause: this.#failure })
+  }
+
+  #fail(failure: SealgateError): void {
+    const { downstream, head } = this.#options
+    const response = errorResponse(failure, this.#requestId, head.method)
+    this.#state = 'answered'
+    this.#failure = failure
+    this.#status = response.head.status
+    this.#bytesSent = response.body?.length ?? 0
+    downstream.start(response.head)
+    downstream.end(response.body, [])
+  }
+
+  #record(complete: boolean): void {
+    const { listener, head, downstream, upstream, recorder } = this.#options
+    recorder.add({
+      listener,
+      facts: downstream.connection.facts,
+      requestId: this.#requestId,
+      method: head.method,
+      host: head.host,
+      target: head.path,
+      protocol: downstream.protocol,
+      status: this.#status,
+      aborted: !complete,
+      bytesReceived: downstream.bytesReceived,
+      bytesSent: this.#bytesSent,
+      durationMs: performance.now() - this.#startedAtMs,
+      upstream: upstream.name,
+      upstreamAddress: this.#server?.address,
+      upstreamMs: this.#upstreamMs,
+      attempts: this.#attempts,
+      failure: this.#failure,
+    })
+  }
+}
+
+/** RFC 9110 §9.2.2: to repeat them does no harm. */
+const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRACE', 'PUT', 'DELETE'])
+const NOBODY: readonly HttpServer[] = []

@@ -1,0 +1,119 @@
+/** Requests of HTTP/1.x connections, on a node:http server that never listens itself. */
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { type ErrorCode, httpStatus, RequestError } from '../errors.ts'
+import type { Connection } from './connection.ts'
+import { rawErrorResponse } from './error-response.ts'
+import { Http1Downstream } from './http1.ts'
+import { nextRequestId } from './request-record.ts'
+import type { Service } from './service.ts'
+
+/** How often header timeouts are looked at. */
+const CHECK_EVERY_MS = 1_000
+
+export class Http1Listener {
+  readonly #service: Service
+  readonly #server: Server
+  readonly #connections = new WeakMap<Duplex, Connection>()
+
+  constructor(service: Service) {
+    this.#service = service
+    const { maxHeaderBytes, headerTimeoutMs, keepAliveMs } = service.listener
+    this.#server = createServer({
+      maxHeaderSize: maxHeaderBytes,
+      headersTimeout: headerTimeoutMs,
+      // For the whole request, body included: a slow upload is none of our business.
+      requestTimeout: 0,
+      keepAliveTimeout: keepAliveMs,
+      connectionsCheckingInterval: CHECK_EVERY_MS,
+      insecureHTTPParser: false,
+    })
+    this.#server.on('request', (request, response) => this.#serve(request, response, false))
+    this.#server.on('checkContinue', (request, response) => this.#serve(request, response, true))
+    this.#server.on('connect', (request, socket) => this.#refuse(socket, 'ERR_REQUEST_METHOD', request))
+    this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
+      this.#onClientError(error, socket),
+    )
+    // Header timeouts are enforced from this event on, which a server that does not listen never emits.
+    this.#server.emit('listening')
+  }
+
+  accept(connection: Connection): void {
+    const { socket } = connection
+    this.#connections.set(socket, connection)
+    connection.farewell = { announce: () => {}, close: () => socket.destroySoon() }
+    this.#server.emit('connection', socket)
+  }
+
+  close(): void {
+    this.#server.close()
+  }
+
+  #serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
+    const connection = this.#connections.get(request.socket)
+    if (connection === undefined) return
+    const start = {
+      method: request.method ?? '',
+      target: request.url ?? '',
+      version: request.httpVersionMinor === 0 ? '1.0' : '1.1',
+      authority: undefined,
+      body: false,
+    } as const
+    const downstream = new Http1Downstream(request, response, { connection, expectsContinue })
+    this.#service.serve(downstream, start, request.rawHeaders)
+  }
+
+  #onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
+    const connection = this.#connections.get(socket)
+    const code = CLIENT_ERRORS[error.code ?? ''] ?? 'ERR_REQUEST_MALFORMED'
+    const gone = error.code === 'ECONNRESET' || error.code === 'EPIPE' || !socket.writable
+    // A broken body while a response is under way: that response ends as aborted, which says it all.
+    if (gone || connection === undefined || connection.open > 0) {
+      socket.destroy()
+      return
+    }
+    this.#refuse(socket, code, undefined, error)
+  }
+
+  /** Answers a request that node:http makes no request object of, and closes. */
+  #refuse(
+    socket: Duplex,
+    code: Extract<ErrorCode, `ERR_REQUEST_${string}`>,
+    request: IncomingMessage | undefined,
+    cause?: Error,
+  ): void {
+    const connection = this.#connections.get(socket)
+    const failure = new RequestError(code, cause?.message ?? `refused: ${code}`, { cause })
+    const requestId = nextRequestId()
+    const status = httpStatus(failure)
+    socket.on('error', () => {})
+    socket.end(rawErrorResponse(status, requestId), () => socket.destroy())
+    if (connection === undefined) return
+    this.#service.recorder.add({
+      listener: this.#service.listener.name,
+      facts: connection.facts,
+      requestId,
+      method: request?.method ?? '',
+      host: request?.headers.host ?? '',
+      target: request?.url ?? '',
+      protocol: 'HTTP/1.1',
+      status,
+      aborted: false,
+      bytesReceived: 0,
+      bytesSent: 0,
+      durationMs: 0,
+      upstream: undefined,
+      upstreamAddress: undefined,
+      upstreamMs: undefined,
+      attempts: 0,
+      failure,
+    })
+  }
+}
+
+/** node:http's codes → ours; anything else is a malformed request. */
+const CLIENT_ERRORS: Readonly<Record<string, Extract<ErrorCode, `ERR_REQUEST_${string}`>>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: 'ERR_REQUEST_TIMEOUT',
+  HPE_HEADER_OVERFLOW: 'ERR_REQUEST_HEADERS_TOO_LARGE',
+}

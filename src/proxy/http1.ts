@@ -1,0 +1,89 @@
+/** The client's half of an exchange over HTTP/1.x, on node:http. */
+
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Readable } from 'node:stream'
+import type { Connection } from './connection.ts'
+import type { Downstream, DownstreamObserver } from './downstream.ts'
+import { RequestBody } from './request-body.ts'
+import type { ResponseHead } from './response-head.ts'
+
+export class Http1Downstream implements Downstream {
+  readonly connection: Connection
+  readonly protocol: 'HTTP/1.0' | 'HTTP/1.1'
+  readonly #request: IncomingMessage
+  readonly #response: ServerResponse
+  #expectsContinue: boolean
+  bytesReceived = 0
+  observer: DownstreamObserver | undefined
+
+  /**
+   * @param options.expectsContinue the client waits for `100 Continue` before it sends the body.
+   */
+  constructor(
+    request: IncomingMessage,
+    response: ServerResponse,
+    options: { readonly connection: Connection; readonly expectsContinue: boolean },
+  ) {
+    this.#request = request
+    this.#response = response
+    this.connection = options.connection
+    this.protocol = request.httpVersionMinor === 0 ? 'HTTP/1.0' : 'HTTP/1.1'
+    this.#expectsContinue = options.expectsContinue
+    this.connection.exchangeBegins()
+    response.on('close', () => this.#onClose())
+  }
+
+  openBody(): Readable {
+    return new RequestBody(this.#request, {
+      bytes: (count) => {
+        this.bytesReceived += count
+      },
+      firstRead: () => {
+        if (this.#expectsContinue && !this.#response.headersSent) this.#response.writeContinue()
+        this.#expectsContinue = false
+      },
+    })
+  }
+
+  earlyHints(link: string[]): void {
+    if (this.protocol !== 'HTTP/1.1' || link.length === 0) return
+    try {
+      this.#response.writeEarlyHints({ link })
+    } catch {
+      // Node refuses a Link it cannot parse. A hint is a hint: the response itself still comes.
+    }
+  }
+
+  start(head: ResponseHead): void {
+    if (this.connection.isDraining) this.#response.shouldKeepAlive = false
+    this.#response.writeHead(head.status, head.statusText, head.headers)
+  }
+
+  write(chunk: Buffer): boolean {
+    if (this.#response.write(chunk)) return true
+    this.#response.once('drain', () => this.observer?.onDownstreamDrain())
+    return false
+  }
+
+  end(chunk: Buffer | undefined, trailers: string[]): void {
+    if (trailers.length > 0 && this.protocol === 'HTTP/1.1') this.#response.addTrailers(pairs(trailers))
+    this.#response.end(chunk)
+    // What the client still sends of its body is read and thrown away, or the next request would never be seen.
+    if (!this.#request.complete) this.#request.resume()
+  }
+
+  abort(): void {
+    this.connection.abort()
+  }
+
+  #onClose(): void {
+    this.observer?.onDownstreamClosed(this.#response.writableFinished)
+    this.connection.exchangeEnds()
+  }
+}
+
+function pairs(flat: readonly string[]): [string, string][] {
+  const result: [string, string][] = []
+  for (let i = 0; i + 1 < flat.length; i += 2) result.push([flat[i] ?? '', flat[i + 1] ?? ''])
+  return result
+}

@@ -1,0 +1,84 @@
+/** Requests of HTTP/2 connections: one node:http2 session per connection, no server object. */
+
+import {
+  constants,
+  type IncomingHttpHeaders,
+  performServerHandshake,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from 'node:http2'
+import type { Connection } from './connection.ts'
+import { Http2Downstream } from './http2.ts'
+import { ResetBudget } from './reset-budget.ts'
+import type { Service } from './service.ts'
+
+const MAX_CONCURRENT_STREAMS = 128
+/** What one stream may send before we have passed it on, and all streams of a connection together. */
+const STREAM_WINDOW_BYTES = 256 * 1024
+const CONNECTION_WINDOW_BYTES = 1024 * 1024
+/** "All streams so far and some that may be on their way" (RFC 9113 §6.8). */
+const MAX_STREAM_ID = 2 ** 31 - 1
+
+export class Http2Listener {
+  readonly #service: Service
+
+  constructor(service: Service) {
+    this.#service = service
+  }
+
+  accept(connection: Connection): void {
+    const { keepAliveMs, maxHeaderBytes } = this.#service.listener
+    const session = performServerHandshake(connection.socket, {
+      settings: {
+        maxConcurrentStreams: MAX_CONCURRENT_STREAMS,
+        maxHeaderListSize: maxHeaderBytes,
+        initialWindowSize: STREAM_WINDOW_BYTES,
+      },
+    })
+    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES)
+    connection.farewell = {
+      announce: () => session.goaway(constants.NGHTTP2_NO_ERROR, MAX_STREAM_ID),
+      close: () => session.close(),
+    }
+    const resets = new ResetBudget()
+    // Garbage and lost connections; 'close' follows, and open exchanges record themselves.
+    session.on('error', () => connection.socket.destroy())
+    session.on(
+      'stream',
+      (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number, rawHeaders: string[]) => {
+        this.#serve(connection, stream, headers, flags, rawHeaders)
+        stream.on('close', () => {
+          const cancelled = stream.aborted && stream.rstCode === constants.NGHTTP2_CANCEL
+          if (cancelled && !resets.spend()) calm(session)
+        })
+      },
+    )
+    session.setTimeout(keepAliveMs, () => {
+      if (connection.open === 0) session.close()
+    })
+  }
+
+  #serve(
+    connection: Connection,
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    flags: number,
+    rawHeaders: readonly string[],
+  ): void {
+    const expectsContinue = headers.expect?.toLowerCase() === '100-continue'
+    const downstream = new Http2Downstream(stream, { connection, expectsContinue })
+    const start = {
+      method: headers[':method'] ?? '',
+      target: headers[':path'] ?? '',
+      version: '2.0',
+      authority: headers[':authority'],
+      body: (flags & constants.NGHTTP2_FLAG_END_STREAM) === 0,
+    } as const
+    this.#service.serve(downstream, start, rawHeaders)
+  }
+}
+
+/** The peer opens streams only to cancel them (CVE-2023-44487): it is told so and loses the connection. */
+function calm(session: ServerHttp2Session): void {
+  if (!session.destroyed) session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM)
+}

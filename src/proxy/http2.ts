@@ -1,0 +1,98 @@
+/** The client's half of an exchange over HTTP/2, on node:http2's core API. */
+
+import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
+import type { Readable } from 'node:stream'
+import type { Connection } from './connection.ts'
+import type { Downstream, DownstreamObserver } from './downstream.ts'
+import { RequestBody } from './request-body.ts'
+import type { ResponseHead } from './response-head.ts'
+
+export class Http2Downstream implements Downstream {
+  readonly connection: Connection
+  readonly protocol = 'HTTP/2.0'
+  readonly #stream: ServerHttp2Stream
+  #expectsContinue: boolean
+  #trailers: string[] = []
+  bytesReceived = 0
+  observer: DownstreamObserver | undefined
+
+  constructor(
+    stream: ServerHttp2Stream,
+    options: { readonly connection: Connection; readonly expectsContinue: boolean },
+  ) {
+    this.#stream = stream
+    this.connection = options.connection
+    this.#expectsContinue = options.expectsContinue
+    this.connection.exchangeBegins()
+    // A reset by the client is an event like any other here: 'close' tells the rest.
+    stream.on('error', () => {})
+    stream.on('close', () => {
+      const complete = stream.writableFinished && stream.rstCode === constants.NGHTTP2_NO_ERROR
+      this.observer?.onDownstreamClosed(complete)
+      this.connection.exchangeEnds()
+    })
+  }
+
+  openBody(): Readable {
+    return new RequestBody(this.#stream, {
+      bytes: (count) => {
+        this.bytesReceived += count
+      },
+      firstRead: () => {
+        if (this.#expectsContinue && !this.#stream.headersSent)
+          this.#stream.additionalHeaders({ ':status': 100 })
+        this.#expectsContinue = false
+      },
+    })
+  }
+
+  earlyHints(link: string[]): void {
+    if (link.length > 0 && !this.#stream.destroyed) this.#stream.additionalHeaders({ ':status': 103, link })
+  }
+
+  start(head: ResponseHead): void {
+    if (this.#stream.destroyed || this.#stream.closed) return
+    const waitForTrailers = !head.bodiless && head.contentLength === undefined
+    if (waitForTrailers) this.#stream.once('wantTrailers', () => this.#sendTrailers())
+    this.#stream.respond(headerObject(head), { endStream: head.bodiless, waitForTrailers })
+  }
+
+  write(chunk: Buffer): boolean {
+    if (this.#stream.destroyed || this.#stream.write(chunk)) return true
+    this.#stream.once('drain', () => this.observer?.onDownstreamDrain())
+    return false
+  }
+
+  end(chunk: Buffer | undefined, trailers: string[]): void {
+    this.#trailers = trailers
+    if (!this.#stream.writableEnded) this.#stream.end(chunk)
+    // A body that nobody wants any more: tell the client to stop sending it (RFC 9113 §8.1).
+    if (!this.#stream.readableEnded) this.#stream.resume()
+  }
+
+  abort(): void {
+    this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+  }
+
+  #sendTrailers(): void {
+    if (this.#stream.destroyed) return
+    this.#stream.sendTrailers(fields({}, this.#trailers))
+  }
+}
+
+function headerObject(head: ResponseHead): OutgoingHttpHeaders {
+  return fields({ ':status': head.status }, head.headers)
+}
+
+/** node:http2 wants an object; fields that repeat become lists. */
+function fields(into: OutgoingHttpHeaders, flat: readonly string[]): OutgoingHttpHeaders {
+  for (let i = 0; i + 1 < flat.length; i += 2) {
+    const name = (flat[i] ?? '').toLowerCase()
+    const value = flat[i + 1] ?? ''
+    const earlier = into[name]
+    if (earlier === undefined) into[name] = value
+    else if (Array.isArray(earlier)) earlier.push(value)
+    else into[name] = [String(earlier), value]
+  }
+  return into
+}

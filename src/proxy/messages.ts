@@ -1,0 +1,27 @@
+/** What the main thread and an HTTP worker say to each other; all of it survives a structured clone. */
+
+import type { MetricObjectWithValues, MetricValue } from 'prom-client'
+import type { LogLevel } from '../log.ts'
+import type { UpstreamOptions } from '../upstream/options.ts'
+import type { HttpListenerOptions } from './options.ts'
+
+export interface WorkerOptions {
+  /** `id` is the one under which the listener was given to the terminator. */
+  readonly listeners: readonly { readonly id: number; readonly http: HttpListenerOptions }[]
+  readonly upstreams: readonly UpstreamOptions[]
+  readonly log: { readonly level: LogLevel; readonly access: boolean }
+}
+
+export type ToWorker =
+  | { readonly type: 'metrics'; readonly request: number }
+  | { readonly type: 'drain' }
+  /** Ends everything now; the worker exits. */
+  | { readonly type: 'close' }
+
+export type FromWorker =
+  | { readonly type: 'ready'; readonly receiverId: number }
+  | { readonly type: 'metrics'; readonly request: number; readonly metrics: MetricsJson }
+  | { readonly type: 'drained' }
+
+/** As prom-client's `getMetricsAsJSON()` gives it and its `AggregatorRegistry.aggregate()` takes it. */
+export type MetricsJson = MetricObjectWithValues<MetricValue<string>>[]

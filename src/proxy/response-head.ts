@@ -1,0 +1,126 @@
+/** From the header lines of an upstream's response to what the client gets: hop-by-hop fields removed. */
+
+import { UpstreamError } from '../errors.ts'
+import { removeNominated } from './fields.ts'
+
+export interface ResponseHead {
+  readonly status: number
+  /** Reason phrase as sent by the upstream; HTTP/2 has none. */
+  readonly statusText: string
+  /** Flat name/value list. */
+  readonly headers: string[]
+  /** undefined: the length is not known beforehand. */
+  readonly contentLength: number | undefined
+  /** No body follows, whatever the fields say: HEAD, 204, 304 (RFC 9110 §6.4.1). */
+  readonly bodiless: boolean
+}
+
+/**
+ * @param raw flat name/value list as undici delivers it.
+ * @param method of the request.
+ * @throws {UpstreamError} `ERR_UPSTREAM_PROTOCOL` for a transfer coding that is not ours to forward.
+ */
+export function responseHead(
+  status: number,
+  statusText: string,
+  raw: readonly Buffer[],
+  method: string,
+): ResponseHead {
+  const headers: string[] = []
+  let contentLength: number | undefined
+  let contentLengthAt = -1
+  let trailerAt = -1
+  let chunked = false
+  let connection = ''
+
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    const name = raw[i]?.toString('latin1') ?? ''
+    const value = raw[i + 1]?.toString('latin1') ?? ''
+    // Lengths first: most fields are none of these, and a comparison of numbers says so.
+    switch (name.length) {
+      case 7:
+        if (is(name, 'upgrade')) continue
+        if (is(name, 'trailer')) trailerAt = headers.length
+        break
+      case 10:
+        if (is(name, 'keep-alive')) continue
+        if (is(name, 'connection')) {
+          connection = connection === '' ? value : `${connection},${value}`
+          continue
+        }
+        break
+      case 14:
+        if (is(name, 'content-length')) {
+          contentLength = Number(value)
+          contentLengthAt = headers.length
+        }
+        break
+      case 16:
+        if (is(name, 'proxy-connection')) continue
+        break
+      case 17:
+        if (is(name, 'transfer-encoding')) {
+          if (value.toLowerCase() !== 'chunked') {
+            throw new UpstreamError('ERR_UPSTREAM_PROTOCOL', `the server uses transfer coding ${value}`)
+          }
+          chunked = true
+          continue
+        }
+        break
+    }
+    headers.push(name, value)
+  }
+
+  const bodiless = method === 'HEAD' || status === 204 || status === 304
+  // Chunked framing overrides a length (RFC 9112 §6.3); a 204 has neither (RFC 9110 §8.6).
+  if (contentLengthAt >= 0 && (chunked || status === 204)) {
+    headers.splice(contentLengthAt, 2)
+    if (trailerAt > contentLengthAt) trailerAt -= 2
+    contentLength = undefined
+  }
+  // Without chunks on this side there is no place for trailers.
+  if (trailerAt >= 0 && (bodiless || contentLength !== undefined)) headers.splice(trailerAt, 2)
+  if (connection !== '') removeNominated(headers, connection)
+  return { status, statusText, headers, contentLength, bodiless }
+}
+
+/** The Link fields of an informational response (RFC 8297 §2): all that is forwarded of it. */
+export function linkFields(raw: readonly Buffer[]): string[] {
+  const links: string[] = []
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    if (raw[i]?.toString('latin1').toLowerCase() === 'link') links.push(raw[i + 1]?.toString('latin1') ?? '')
+  }
+  return links
+}
+
+/** Trailer fields as a flat list of strings; framing and hop-by-hop fields have no place there (RFC 9110 §6.5.1). */
+export function responseTrailers(raw: readonly (Buffer | string)[] | null): string[] {
+  if (raw === null || raw.length === 0) return []
+  const trailers: string[] = []
+  for (let i = 0; i + 1 < raw.length; i += 2) {
+    const name = String(raw[i])
+    if (!NOT_IN_TRAILERS.has(name.toLowerCase())) trailers.push(name, text(raw[i + 1]))
+  }
+  return trailers
+}
+
+const NOT_IN_TRAILERS: ReadonlySet<string> = new Set([
+  'connection',
+  'content-length',
+  'host',
+  'keep-alive',
+  'proxy-connection',
+  'set-cookie',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+])
+
+function is(name: string, lowerCase: string): boolean {
+  return name === lowerCase || name.toLowerCase() === lowerCase
+}
+
+function text(value: Buffer | string | undefined): string {
+  return typeof value === 'string' ? value : (value?.toString('latin1') ?? '')
+}

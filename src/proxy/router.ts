@@ -1,0 +1,43 @@
+/** Host and path to upstream: the routes of one listener, compiled once. The first match serves. */
+
+import type { Route } from './options.ts'
+
+export type Router<T> = (host: string, path: string) => T | undefined
+
+/**
+ * @param upstream gives the upstream of a route's name.
+ * @returns a function of the Host field as received (port and case are of no matter) and the raw path. The
+ *   path is compared as a plain prefix, before any decoding; a route for `/admin` also serves `/administrator`.
+ */
+export function compileRoutes<T>(routes: readonly Route[], upstream: (name: string) => T): Router<T> {
+  const compiled = routes.map((route) => ({
+    matchesHost: hostMatcher(route.host),
+    path: route.path ?? '',
+    upstream: upstream(route.upstream),
+  }))
+  const [only] = compiled
+  const catchAll = routes[0]?.host === undefined && (only?.path === '' || only?.path === '/')
+  if (only !== undefined && catchAll) return () => only.upstream
+
+  return (host, path) => {
+    const name = hostname(host)
+    const match = compiled.find((route) => path.startsWith(route.path) && route.matchesHost(name))
+    return match?.upstream
+  }
+}
+
+function hostMatcher(pattern: string | undefined): (name: string) => boolean {
+  if (pattern === undefined) return () => true
+  if (!pattern.startsWith('*.')) return (name) => name === pattern
+  const suffix = pattern.slice(1)
+  // One label stands for the asterisk, as in certificates (RFC 9525 §6.3).
+  return (name) =>
+    name.endsWith(suffix) && name.indexOf('.') === name.length - suffix.length && name[0] !== '.'
+}
+
+/** Lower case, without port, without the root's dot. */
+export function hostname(host: string): string {
+  const end = host.startsWith('[') ? host.indexOf(']') + 1 : host.indexOf(':')
+  const name = (end > 0 ? host.slice(0, end) : host).toLowerCase()
+  return name.endsWith('.') ? name.slice(0, -1) : name
+}

@@ -1,0 +1,60 @@
+/** What both protocols of one listener lead to: a parsed request becomes an exchange or a refusal. */
+
+import { RequestError, SealgateError } from '../errors.ts'
+import type { HttpUpstream } from '../upstream/http1.ts'
+import type { Downstream } from './downstream.ts'
+import { Exchange } from './exchange.ts'
+import type { HttpListenerOptions } from './options.ts'
+import { OwnAnswer } from './own-answer.ts'
+import { type RequestStart, requestHead } from './request-head.ts'
+import type { RequestRecorder } from './request-record.ts'
+import type { Router } from './router.ts'
+
+export interface ServiceOptions {
+  readonly listener: HttpListenerOptions
+  readonly route: Router<HttpUpstream>
+  readonly recorder: RequestRecorder
+}
+
+export class Service {
+  readonly listener: HttpListenerOptions
+  readonly recorder: RequestRecorder
+  readonly #route: Router<HttpUpstream>
+
+  constructor(options: ServiceOptions) {
+    this.listener = options.listener
+    this.recorder = options.recorder
+    this.#route = options.route
+  }
+
+  /** @param rawHeaders flat name/value list as received. */
+  serve(downstream: Downstream, start: RequestStart, rawHeaders: readonly string[]): void {
+    const listener = this.listener.name
+    const { recorder } = this
+    try {
+      if (REFUSED_METHODS.has(start.method)) throw methodRefused(start.method)
+      const head = requestHead(start, rawHeaders, downstream.connection.forwarding)
+      if (head.path === '*') {
+        OwnAnswer.send({ listener, recorder, downstream, start, failure: undefined })
+        return
+      }
+      const upstream = this.#route(head.host, head.path)
+      if (upstream === undefined) throw noRoute(head.host)
+      new Exchange({ listener, head, downstream, upstream, recorder }).start()
+    } catch (error) {
+      if (!(error instanceof SealgateError)) throw error
+      OwnAnswer.send({ listener, recorder, downstream, start, failure: error })
+    }
+  }
+}
+
+/** A tunnel through us is not on offer; TRACE would show a page's script what it must not see. */
+const REFUSED_METHODS: ReadonlySet<string> = new Set(['CONNECT', 'TRACE'])
+
+function methodRefused(method: string): RequestError {
+  return new RequestError('ERR_REQUEST_METHOD', `method ${method} is not served`)
+}
+
+function noRoute(host: string): RequestError {
+  return new RequestError('ERR_REQUEST_NO_ROUTE', `no route serves host "${host}" with this path`)
+}

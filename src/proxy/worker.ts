@@ -1,0 +1,61 @@
+/**
+ * An HTTP worker thread: receives connections from the TLS threads and gives them to an `HttpFront`.
+ *
+ * Started by workers.ts; `workerData` is a `WorkerOptions`. Ends when told to, with its log written out.
+ */
+
+import { Socket } from 'node:net'
+import { parentPort, workerData } from 'node:worker_threads'
+import { createLog } from '../log.ts'
+import { createMetrics } from '../metrics/metrics.ts'
+import { loadAddon, type NativeConnection } from '../native/addon.ts'
+import { HttpFront } from './front.ts'
+import type { FromWorker, ToWorker, WorkerOptions } from './messages.ts'
+
+const options: WorkerOptions = workerData
+const metrics = createMetrics()
+const { log, flush } = createLog({ level: options.log.level, sync: false })
+const { ConnectionReceiver } = loadAddon()
+const receiver = new ConnectionReceiver(accept)
+const front = new HttpFront({
+  listeners: options.listeners,
+  upstreams: options.upstreams,
+  log: options.log.access ? log : undefined,
+  metrics,
+  reset: (handle) => receiver.abort(handle),
+})
+
+parentPort?.on('message', (message: ToWorker) => {
+  switch (message.type) {
+    case 'metrics':
+      void answerMetrics(message.request)
+      break
+    case 'drain':
+      void front.drain().then(() => post({ type: 'drained' }))
+      break
+    case 'close':
+      void close()
+      break
+  }
+})
+post({ type: 'ready', receiverId: receiver.id })
+
+function accept(connection: NativeConnection): void {
+  const { fd, ...facts } = connection
+  front.accept(new Socket({ fd, readable: true, writable: true, allowHalfOpen: true }), facts)
+}
+
+async function answerMetrics(request: number): Promise<void> {
+  post({ type: 'metrics', request, metrics: await metrics.registry.getMetricsAsJSON() })
+}
+
+async function close(): Promise<void> {
+  await front.destroy()
+  receiver.close()
+  flush()
+  process.exit(0)
+}
+
+function post(message: FromWorker): void {
+  parentPort?.postMessage(message)
+}

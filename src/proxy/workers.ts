@@ -1,0 +1,177 @@
+/**
+ * The main thread's side of the HTTP workers: starts them, asks them, ends them.
+ *
+ * A worker that crashes takes its connections with it and is replaced after a pause; TLS learns of the new
+ * receiver through `onReceivers`.
+ */
+
+import { Worker } from 'node:worker_threads'
+import type { Log } from '../log.ts'
+import type { FromWorker, MetricsJson, ToWorker, WorkerOptions } from './messages.ts'
+
+export interface HttpWorkersOptions {
+  readonly count: number
+  readonly worker: WorkerOptions
+  readonly log: Log
+  /** The receivers that take connections now; called after each change once `start()` has ended. */
+  readonly onReceivers: (receiverIds: readonly number[]) => void
+}
+
+/** A worker that does not answer is left out of the scrape. */
+const METRICS_TIMEOUT_MS = 1_000
+/** A worker that crashes at once, again and again, must not take the machine with it. */
+const RESTART_PAUSE_MS = 500
+
+export class HttpWorkers {
+  readonly #options: HttpWorkersOptions
+  readonly #slots: Slot[] = []
+  #state: 'new' | 'running' | 'draining' | 'closed' = 'new'
+  #requests = 0
+  #drained: Promise<void> | undefined
+  #closed: Promise<void> | undefined
+
+  constructor(options: HttpWorkersOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Starts all workers.
+   * @returns the receivers' ids, when all are ready.
+   * @throws what made a worker fail, e.g. the NativeError of an addon that does not load.
+   */
+  async start(): Promise<readonly number[]> {
+    const slots = Array.from({ length: this.#options.count }, () => this.#launch())
+    this.#slots.push(...slots)
+    await Promise.all(slots.map((slot) => slot.ready))
+    this.#state = 'running'
+    return this.#receivers()
+  }
+
+  /** The metrics of every worker that answers in time. */
+  async metrics(): Promise<MetricsJson[]> {
+    const answers = await Promise.all(this.#slots.map((slot) => this.#metricsOf(slot)))
+    return answers.filter((answer) => answer !== undefined)
+  }
+
+  /** Ends when no worker has a connection left. Idempotent. */
+  drain(): Promise<void> {
+    if (this.#state !== 'closed') this.#state = 'draining'
+    this.#drained ??= Promise.all(
+      this.#slots.map((slot) => {
+        send(slot, { type: 'drain' })
+        return slot.drained
+      }),
+    ).then(() => undefined)
+    return this.#drained
+  }
+
+  /** Ends open connections now, and the threads. Idempotent. */
+  close(): Promise<void> {
+    this.#state = 'closed'
+    this.#closed ??= Promise.all(
+      this.#slots.map((slot) => {
+        send(slot, { type: 'close' })
+        return slot.exited
+      }),
+    ).then(() => undefined)
+    return this.#closed
+  }
+
+  #launch(): Slot {
+    const worker = new Worker(WORKER_FILE, { workerData: this.#options.worker })
+    const slot = new Slot(worker)
+    worker.on('error', (error) => {
+      if (this.#state !== 'new') this.#options.log.error({ err: error }, 'an HTTP worker crashed')
+    })
+    worker.on('exit', () => this.#onExit(slot))
+    return slot
+  }
+
+  #onExit(slot: Slot): void {
+    if (this.#state !== 'running') return
+    this.#slots.splice(this.#slots.indexOf(slot), 1)
+    this.#options.onReceivers(this.#receivers())
+    setTimeout(() => void this.#replace(), RESTART_PAUSE_MS)
+  }
+
+  async #replace(): Promise<void> {
+    if (this.#state !== 'running') return
+    const slot = this.#launch()
+    this.#slots.push(slot)
+    try {
+      await slot.ready
+      this.#options.onReceivers(this.#receivers())
+    } catch {
+      // It has been logged, and its exit starts the next attempt.
+    }
+  }
+
+  #receivers(): number[] {
+    return this.#slots.flatMap((slot) => slot.receiverId ?? [])
+  }
+
+  #metricsOf(slot: Slot): Promise<MetricsJson | undefined> {
+    this.#requests += 1
+    const request = this.#requests
+    const answer = slot.nextMetrics(request, METRICS_TIMEOUT_MS)
+    send(slot, { type: 'metrics', request })
+    return answer
+  }
+}
+
+/** One worker from its start to its exit. */
+class Slot {
+  readonly worker: Worker
+  /** Rejected when the worker fails before it is ready. */
+  readonly ready: Promise<void>
+  /** Also ends with the thread: a worker that is gone has no connections. */
+  readonly drained: Promise<void>
+  readonly exited: Promise<void>
+  readonly #waiting = new Map<number, (metrics: MetricsJson | undefined) => void>()
+  receiverId: number | undefined
+
+  constructor(worker: Worker) {
+    this.worker = worker
+    this.exited = new Promise((resolve) => worker.once('exit', () => resolve()))
+    this.ready = new Promise((resolve, reject) => {
+      worker.once('error', reject)
+      worker.once('exit', (code) => reject(new Error(`an HTTP worker ended with exit code ${code}`)))
+      worker.on('message', (message: FromWorker) => {
+        if (message.type !== 'ready') return
+        this.receiverId = message.receiverId
+        resolve()
+      })
+    })
+    // Whoever awaits it learns of the failure; after the start nobody does.
+    this.ready.catch(() => {})
+    this.drained = new Promise((resolve) => {
+      worker.once('exit', () => resolve())
+      worker.on('message', (message: FromWorker) => {
+        if (message.type === 'drained') resolve()
+      })
+    })
+    worker.on('message', (message: FromWorker) => {
+      if (message.type === 'metrics') this.#waiting.get(message.request)?.(message.metrics)
+    })
+  }
+
+  /** undefined when there is no answer in time. */
+  nextMetrics(request: number, timeoutMs: number): Promise<MetricsJson | undefined> {
+    return new Promise((resolve) => {
+      const settle = (metrics: MetricsJson | undefined): void => {
+        clearTimeout(timer)
+        this.#waiting.delete(request)
+        resolve(metrics)
+      }
+      const timer = setTimeout(() => settle(undefined), timeoutMs)
+      this.#waiting.set(request, settle)
+    })
+  }
+}
+
+function send(slot: Slot, message: ToWorker): void {
+  slot.worker.postMessage(message)
+}
+
+/** Beside this file, as source or built. */
+const WORKER_FILE = new URL(import.meta.url.replace(/workers\.(\w+)$/, 'worker.$1'))
