@@ -1,0 +1,70 @@
+// @ts-check
+/**
+ * The programs that are compared, by the name they have in the tables.
+ *
+ * @typedef {object} Bench what every peer and row is given
+ * @property {import('../setup/workspace.mjs').Workspace} workspace
+ * @property {import('../setup/tools.mjs').Tools} tools
+ * @property {import('../setup/tools.mjs').LoadTools} load
+ * @property {import('../setup/token.mjs').Token} token
+ * @property {import('../setup/token.mjs').FileCredentials} file
+ * @property {string} wrkConfig OpenSSL configuration for wrk
+ * @property {number} upstreamPort
+ * @property {number} seconds of one measurement
+ * @property {number} repeat measurements of each figure
+ * @property {ReadonlySet<string>} without peers to leave out
+ *
+ * @typedef {object} Peer a running program
+ * @property {number} port TLS, loopback
+ * @property {number} pid the root of its process tree
+ * @property {() => Promise<void>} stop idempotent
+ *
+ * @typedef {(bench: Bench) => Promise<Peer>} StartPeer
+ */
+
+import { startHitch } from './hitch.mjs'
+import { startNginx } from './nginx.mjs'
+import { startNodeHttps } from './node-https.mjs'
+import { startSealgate } from './sealgate.mjs'
+
+/** @typedef {import('../setup/hsm.mjs').Hsm} Hsm */
+
+export const SEALGATE = 'Sealgate'
+export const NGINX_ENGINE = 'nginx, engine:pkcs11'
+export const NGINX_FILE = 'nginx, key in a file'
+export const NGINX_STREAM = 'nginx stream, key in a file'
+export const HITCH = 'hitch, key in a file'
+export const NODE_HTTPS = 'node:https + undici, key in a file'
+
+/**
+ * Peers whose key is in the HSM, as HTTP proxies.
+ *
+ * @param {Hsm} hsm
+ * @returns {Record<string, StartPeer>}
+ */
+export function hsmPeers(hsm) {
+  return {
+    [SEALGATE]: (bench) => startSealgate(bench, { mode: 'http', hsm }),
+    [NGINX_ENGINE]: (bench) => startNginx(bench, { mode: 'http', hsm }),
+  }
+}
+
+/** @type {Record<string, StartPeer>} */
+export const nginxFile = { [NGINX_FILE]: (bench) => startNginx(bench, { mode: 'http' }) }
+
+/** @type {Record<string, StartPeer>} */
+export const nodeHttps = { [NODE_HTTPS]: startNodeHttps }
+
+/**
+ * TLS to TCP relays.
+ *
+ * @param {Hsm} hsm Sealgate's
+ * @returns {Record<string, StartPeer>}
+ */
+export function relays(hsm) {
+  return {
+    [SEALGATE]: (bench) => startSealgate(bench, { mode: 'tcp', hsm }),
+    [NGINX_STREAM]: (bench) => startNginx(bench, { mode: 'stream' }),
+    [HITCH]: startHitch,
+  }
+}

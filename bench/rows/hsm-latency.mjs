@@ -1,0 +1,60 @@
+// @ts-check
+/** Row 2: what becomes of the handshake rate when the HSM is milliseconds away. */
+
+import { errorCount, handshakeLoad } from '../measure/load.mjs'
+import { hsmPeers, NGINX_ENGINE, SEALGATE } from '../peers/peer.mjs'
+import { delayedHsm } from '../setup/hsm.mjs'
+import { alternate, ERRORS, middle, ratio } from './compare.mjs'
+
+const CONCURRENCY = 256
+const DELAYS_MS = [0, 1, 3]
+
+/** @type {import('./compare.mjs').Row} */
+export const hsmLatency = {
+  id: 'hsm-latency',
+  title: 'Full handshakes per second against HSM latency',
+  method: `${CONCURRENCY} connections, closed loop. The same delayed module for all: 0, 1 or 3 ms are added to each C_Sign, without a lock.`,
+  metrics: { rate0: 'hs/s at 0 ms', rate1: 'hs/s at 1 ms', rate3: 'hs/s at 3 ms', p99at3: 'p99 ms at 3 ms' },
+
+  async run(bench) {
+    const hsm = await delayedHsm(bench, 'latency')
+    return alternate(bench, hsmPeers(hsm), async (peer) => {
+      /** @type {Record<string, number>} */
+      const figures = { [ERRORS]: 0 }
+      for (const delayMs of DELAYS_MS) {
+        await hsm.setSignDelay(delayMs)
+        await handshakeLoad(bench, peer, { concurrency: CONCURRENCY, seconds: 1 })
+        const result = await handshakeLoad(bench, peer, { concurrency: CONCURRENCY, seconds: bench.seconds })
+        figures[`rate${delayMs}`] = result.perSecond
+        if (delayMs === 3) figures['p99at3'] = result.latencyMs.p99
+        figures[ERRORS] = (figures[ERRORS] ?? 0) + errorCount(result.errors)
+      }
+      return figures
+    })
+  },
+
+  judge: (results) => [
+    ...[1, 3].map((delayMs) => ({
+      measure: `handshakes/s at ${delayMs} ms ÷ own rate at 0 ms`,
+      value: share(results, SEALGATE, delayMs),
+      target: { atLeast: 0.95 },
+    })),
+    ...[1, 3].map((delayMs) => ({
+      measure: `the same of nginx with engine:pkcs11, ${delayMs} ms`,
+      value: share(results, NGINX_ENGINE, delayMs),
+    })),
+    {
+      measure: 'handshakes/s at 3 ms ÷ nginx with engine:pkcs11',
+      value: ratio(results, 'rate3', SEALGATE, NGINX_ENGINE),
+    },
+  ],
+}
+
+/**
+ * @param {import('./compare.mjs').Results} results
+ * @param {string} peer
+ * @param {number} delayMs
+ */
+function share(results, peer, delayMs) {
+  return middle(results, `rate${delayMs}`, peer) / middle(results, 'rate0', peer)
+}

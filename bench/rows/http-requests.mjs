@@ -1,0 +1,48 @@
+// @ts-check
+/** Row 3: HTTP/1.1 keep-alive requests through the proxy. */
+
+import { errorCount, withCpu, wrk } from '../measure/load.mjs'
+import { hsmPeers, NGINX_FILE, NODE_HTTPS, nginxFile, nodeHttps, SEALGATE } from '../peers/peer.mjs'
+import { softHsm } from '../setup/hsm.mjs'
+import { alternate, ERRORS, ratio } from './compare.mjs'
+
+const CONNECTIONS = 64
+
+/** @type {import('./compare.mjs').Row} */
+export const httpRequests = {
+  id: 'http-requests',
+  title: 'HTTP/1.1 keep-alive requests',
+  method: `wrk, ${CONNECTIONS} connections, a 25-byte answer from the shared upstream. CPU of the proxy only, without wrk and upstream.`,
+  metrics: { rate: 'requests/s', cpu: 'CPU µs / request' },
+
+  async run(bench) {
+    const { [SEALGATE]: sealgate } = hsmPeers(softHsm(bench))
+    if (sealgate === undefined) throw new Error('no Sealgate among the peers')
+    return alternate(bench, { [SEALGATE]: sealgate, ...nodeHttps, ...nginxFile }, async (peer) => {
+      await wrk(bench, peer, { connections: CONNECTIONS, seconds: 1, path: '/' })
+      const { result, cpu } = await withCpu(peer, () =>
+        wrk(bench, peer, { connections: CONNECTIONS, seconds: bench.seconds, path: '/' }),
+      )
+      return {
+        rate: result.requests / result.seconds,
+        cpu: (cpu * 1e6) / result.requests,
+        [ERRORS]: errorCount(result.errors),
+      }
+    })
+  },
+
+  judge: (results) => [
+    {
+      measure: 'requests/s ÷ node:https + undici',
+      value: ratio(results, 'rate', SEALGATE, NODE_HTTPS),
+      target: { atLeast: 2.5 },
+    },
+    {
+      measure: 'CPU per request: node:https + undici ÷ Sealgate',
+      value: ratio(results, 'cpu', NODE_HTTPS, SEALGATE),
+      target: { atLeast: 2.5 },
+    },
+    { measure: 'requests/s ÷ nginx', value: ratio(results, 'rate', SEALGATE, NGINX_FILE) },
+    { measure: 'CPU per request ÷ nginx', value: ratio(results, 'cpu', SEALGATE, NGINX_FILE) },
+  ],
+}

@@ -1,0 +1,103 @@
+// @ts-check
+/**
+ * Measures Sealgate beside its peers and prints the comparison as Markdown.
+ *
+ * Usage: node bench/run.mjs [ROW ...] [--seconds N] [--repeat N] [--without PEER] [--write]
+ */
+
+import { mkdir, writeFile } from 'node:fs/promises'
+import { parseArgs } from 'node:util'
+import { WRK_OPENSSL_CONFIG } from './measure/load.mjs'
+import { describeMachine } from './measure/machine.mjs'
+import { startUpstream } from './peers/nginx.mjs'
+import { SEALGATE } from './peers/peer.mjs'
+import { requireBuild } from './peers/sealgate.mjs'
+import { toMarkdown, writeIntoReadme } from './report.mjs'
+import { handshakeCpu } from './rows/handshake-cpu.mjs'
+import { hsmLatency } from './rows/hsm-latency.mjs'
+import { httpRequests } from './rows/http-requests.mjs'
+import { idleMemory } from './rows/idle-memory.mjs'
+import { steadyUnderFlood } from './rows/steady-under-flood.mjs'
+import { tcpRelay } from './rows/tcp-relay.mjs'
+import { createFileCredentials, createToken } from './setup/token.mjs'
+import { compileLoadTools, findTools } from './setup/tools.mjs'
+import { Workspace } from './setup/workspace.mjs'
+
+const ROWS = [handshakeCpu, hsmLatency, httpRequests, tcpRelay, idleMemory, steadyUnderFlood]
+const README = new URL('README.md', import.meta.url)
+const RESULTS = new URL('results/', import.meta.url)
+
+try {
+  await main(readArguments())
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error)
+  process.exitCode = 1
+}
+
+/** @param {ReturnType<typeof readArguments>} settings */
+async function main({ rows, seconds, repeat, without, write }) {
+  if (!without.has(SEALGATE)) requireBuild()
+  const tools = await findTools()
+  const workspace = new Workspace()
+  try {
+    const { dir } = workspace
+    const [load, token, file] = await Promise.all([
+      compileLoadTools(dir),
+      createToken(dir, tools),
+      createFileCredentials(dir),
+    ])
+    const wrkConfig = `${dir}/wrk.cnf`
+    await writeFile(wrkConfig, WRK_OPENSSL_CONFIG)
+    const { port: upstreamPort } = await startUpstream({ workspace })
+    const bench = { workspace, tools, load, token, file, wrkConfig, upstreamPort, seconds, repeat, without }
+
+    const measured = []
+    for (const row of rows) {
+      console.error(row.title)
+      measured.push({ row, results: await row.run(bench) })
+    }
+
+    const facts = { machine: describeMachine(), date: new Date().toISOString().slice(0, 10), seconds, repeat }
+    const markdown = toMarkdown(measured, facts)
+    console.log(markdown)
+    await mkdir(RESULTS, { recursive: true })
+    const figures = Object.fromEntries(measured.map(({ row, results }) => [row.id, results]))
+    await writeFile(
+      new URL('latest.json', RESULTS),
+      `${JSON.stringify({ ...facts, rows: figures }, null, 2)}\n`,
+    )
+    if (write) await writeIntoReadme(README, markdown)
+  } finally {
+    await workspace.close()
+  }
+}
+
+function readArguments() {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      seconds: { type: 'string', default: '5' },
+      repeat: { type: 'string', default: '3' },
+      without: { type: 'string', multiple: true, default: [] },
+      write: { type: 'boolean', default: false },
+    },
+  })
+  const seconds = Number(values.seconds)
+  const repeat = Number(values.repeat)
+  if (!Number.isInteger(seconds) || seconds < 1 || !Number.isInteger(repeat) || repeat < 1) {
+    throw new Error('--seconds and --repeat take whole numbers from 1')
+  }
+  const rows = positionals.map((id) => {
+    const row = ROWS.find((candidate) => candidate.id === id)
+    if (row === undefined)
+      throw new Error(`no row ${id}; there are: ${ROWS.map((each) => each.id).join(', ')}`)
+    return row
+  })
+  return {
+    rows: rows.length > 0 ? rows : ROWS,
+    seconds,
+    repeat,
+    without: new Set(values.without),
+    write: values.write,
+  }
+}
