@@ -60,7 +60,8 @@ export function size(bounds: { min: number; max: number }) {
 }
 
 export function integer(bounds: { min: number; max: number }) {
-  const range = `${bounds.min} ... ${bounds.max}`
+  const range =
+    bounds.max === Number.MAX_SAFE_INTEGER ? `from ${bounds.min}` : `${bounds.min} ... ${bounds.max}`
   return z
     .int()
     .min(bounds.min, `is too small: ${range}`)

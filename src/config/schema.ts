@@ -231,7 +231,7 @@ const signingSchema = z
       .enum(['auto', 'always'])
       .prefault('auto')
       .describe(
-        'auto: RSA signatures are verified before they are sent (a faulty one gives the key away). always: ECDSA and Ed25519 as well, for about 100 us of CPU each.',
+        'auto: RSA signatures are verified before they are sent (a faulty one gives the key away). always: ECDSA and Ed25519 as well, for one verification of CPU time each.',
       ),
   })
   .prefault({})

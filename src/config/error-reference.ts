@@ -1,0 +1,144 @@
+/** What each error code means and what to do about it; the compiler asks for a row per code. */
+
+import type { ErrorCode } from '../errors.ts'
+
+export const ERROR_REFERENCE = {
+  ERR_USAGE: { means: 'The command line is not understood.', cure: 'See `sealgate --help`.' },
+  ERR_CONFIG_FILE: {
+    means: 'The configuration file is missing, empty or unreadable.',
+    cure: 'Name it with `--config`.',
+  },
+  ERR_CONFIG_SYNTAX: {
+    means: 'The file is not YAML at the line and column given.',
+    cure: 'Check indentation and quotes there.',
+  },
+  ERR_CONFIG_UNKNOWN_KEY: {
+    means: 'A key that Sealgate does not know.',
+    cure: 'Take the suggestion, or see the tables above.',
+  },
+  ERR_CONFIG_VALUE: {
+    means: 'A value, a file or a reference is wrong.',
+    cure: 'The message names the cure.',
+  },
+  ERR_CONFIG_SECRET: {
+    means: 'A PIN or private key stands where it must not, or the PIN cannot be found.',
+    cure: 'Put the PIN into a file of its own; change one that has been written down elsewhere.',
+  },
+  ERR_CONFIG_CERTIFICATE: {
+    means: 'A certificate chain cannot be used.',
+    cure: 'PEM, leaf first, then the intermediates.',
+  },
+  ERR_NATIVE_LOAD: {
+    means: 'The native addon does not load.',
+    cure: '`npm run build:native`, with the Node that runs Sealgate.',
+  },
+  ERR_NATIVE_OPENSSL: {
+    means: 'OpenSSL refused something Sealgate gave it.',
+    cure: "Report it with the message: OpenSSL's own errors are in it.",
+  },
+  ERR_TLS_LISTEN: {
+    means: 'An address cannot be listened on.',
+    cure: 'Free the port, choose another address, or give the privilege for ports below 1024.',
+  },
+  ERR_HSM_MODULE: {
+    means: 'The PKCS#11 module does not load or does not initialise.',
+    cure: 'Check `module`, its libraries (`ldd`) and the environment it needs (`env`).',
+  },
+  ERR_HSM_TOKEN_NOT_FOUND: {
+    means: 'The module shows no such token.',
+    cure: 'Compare `token`, `serial` or `slot` with `pkcs11-tool --module MODULE -T`.',
+  },
+  ERR_HSM_PIN: {
+    means: 'The token refused the PIN, is locked, or has one try left. Never tried again by itself.',
+    cure: 'Correct the PIN, then restart.',
+  },
+  ERR_HSM_KEY_NOT_FOUND: {
+    means: 'The token has no such private key, or hides it from this user.',
+    cure: 'Compare `object` and `id` of the URI with `pkcs11-tool --module MODULE -O`.',
+  },
+  ERR_HSM_KEY_MISMATCH: {
+    means: "The certificate's public key is not that of the key in the HSM.",
+    cure: 'Pair the certificate with the key it was issued for.',
+  },
+  ERR_HSM_MECHANISM: {
+    means: 'The token cannot sign in a way that TLS needs.',
+    cure: 'Use a key type that it signs with, see `pkcs11-tool --module MODULE -M`.',
+  },
+  ERR_HSM_REFUSED: {
+    means: 'The host process was asked to sign what is no TLS handshake.',
+    cure: 'Report it; if it is no bug, somebody is using the front process.',
+  },
+  ERR_HSM_SESSION_LOST: {
+    means: 'The token dropped a session; it is opened again.',
+    cure: 'None, unless it goes on: look at the HSM and the network to it.',
+  },
+  ERR_HSM_FAILED: {
+    means: 'A PKCS#11 call failed; the message has the function and its CKR code.',
+    cure: "Look up the code in the vendor's documentation.",
+  },
+  ERR_HSM_BAD_SIGNATURE: {
+    means: 'A signature did not verify; it was not sent.',
+    cure: 'Take the HSM out of service: it may be faulty.',
+  },
+  ERR_HSM_HOST_EXITED: {
+    means: 'The host process of an HSM ended; it is started again.',
+    cure: "Look at the log lines before it: most often the vendor's module crashed.",
+  },
+  ERR_HSM_SESSIONS_EXHAUSTED: {
+    means: '`signing.queue` signatures are waiting already.',
+    cure: 'More HSMs or sessions, or fewer full handshakes (resumption).',
+  },
+  ERR_HSM_SIGN_TIMEOUT: {
+    means: 'No signature within `signing.timeout`, waiting included.',
+    cure: 'Compare `sealgate_sign_wait_seconds` (too few sessions) with `sealgate_sign_seconds` (a slow HSM).',
+  },
+  ERR_HSM_ALL_FAILED: {
+    means: 'Every member that was asked failed; all attempts are in the log.',
+    cure: 'Look at the first attempt.',
+  },
+  ERR_HSM_CLOSED: { means: 'A signature was asked for after the end.', cure: 'Report it.' },
+  ERR_UPSTREAM_CONNECT: {
+    means: 'No connection to a server of the upstream.',
+    cure: 'Is it running, and on that address?',
+  },
+  ERR_UPSTREAM_TIMEOUT: {
+    means: 'A server did not answer within `response_timeout`.',
+    cure: 'Look at the server, or raise the timeout for slow answers.',
+  },
+  ERR_UPSTREAM_RESET: {
+    means: 'A server closed the connection before it had answered.',
+    cure: "Keep `keep_alive` below the server's own idle timeout; else look at the server.",
+  },
+  ERR_UPSTREAM_PROTOCOL: {
+    means: 'A server answered with something that is not HTTP/1.1.',
+    cure: 'Does the port speak plain HTTP?',
+  },
+  ERR_UPSTREAM_NONE_AVAILABLE: {
+    means: 'No server of the upstream can be used now.',
+    cure: 'Look at the servers; the lines before say what failed.',
+  },
+  ERR_REQUEST_MALFORMED: {
+    means: 'The client sent something that is not HTTP.',
+    cure: 'None on this side.',
+  },
+  ERR_REQUEST_TIMEOUT: {
+    means: 'The headers did not arrive within `header_timeout`.',
+    cure: 'None on this side; raise it for very slow clients.',
+  },
+  ERR_REQUEST_METHOD: {
+    means: 'A method that is not passed on, such as CONNECT or TRACE.',
+    cure: 'None on this side.',
+  },
+  ERR_REQUEST_HEADERS_TOO_LARGE: {
+    means: 'The headers are larger than `max_header`.',
+    cure: 'Raise it if the request is legitimate.',
+  },
+  ERR_REQUEST_NO_ROUTE: {
+    means: 'No route matches host and path.',
+    cure: 'Add a route without `match` at the end to serve the rest.',
+  },
+  ERR_REQUEST_ABORTED: {
+    means: 'The client left before the answer was complete.',
+    cure: 'None on this side.',
+  },
+} as const satisfies Record<ErrorCode, { means: string; cure: string }>
