@@ -79,6 +79,11 @@ int main(int argc, char** argv) {
   }
   for (unsigned i = 0; i < settings.threads; i++) pthread_join(workers[i].thread, NULL);
   report(workers, &settings);
+  for (unsigned i = 0; i < settings.threads; i++) {
+    samples_free(&workers[i].latency);
+    free(workers[i].slots);
+  }
+  free(workers);
   return 0;
 }
 
@@ -224,6 +229,7 @@ static void report(struct worker* workers, const struct settings* settings) {
   print_json_string(sum.first_error, stdout);
   printf(",\"version\":\"%s\",\"cipher\":\"%s\",\"group\":\"%s\",\"signature\":\"%s\",\"cpuSeconds\":%.3f}\n",
          workers[0].version, workers[0].cipher, workers[0].group, workers[0].signature, own_cpu_seconds());
+  samples_free(&sum.latency);
 }
 
 static _Noreturn void usage(void) {

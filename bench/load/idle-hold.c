@@ -55,6 +55,7 @@ int main(int argc, char** argv) {
   printf("{\"held\":%u,\"lost\":%u,\"cpuSeconds\":%.3f}\n", hold.standing, hold.lost, own_cpu_seconds());
   for (unsigned i = 0; i < settings.connections; i++) connection_close(&hold.connections[i]);
   client_free(&hold.client);
+  free(hold.connections);
   return 0;
 }
 

@@ -57,6 +57,8 @@ int main(int argc, char** argv) {
   report(&probe);
   for (unsigned i = 0; i < probe.lane_count; i++) connection_close(&probe.lanes[i].connection);
   client_free(&probe.client);
+  samples_free(&probe.latency);
+  free(probe.lanes);
   return 0;
 }
 
