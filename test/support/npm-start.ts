@@ -2,6 +2,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { delimiter, dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 export const checkout = fileURLToPath(new URL('../..', import.meta.url)).replace(/\/$/, '')
@@ -16,6 +17,7 @@ export interface NpmStart extends AsyncDisposable {
   readonly curl: string
   /** URL of the metrics, as printed. */
   readonly metrics: string
+  /** Of npm. */
   readonly pid: number
   /** From the start of the process to its welcome. */
   readonly readyAfterMs: number
@@ -62,9 +64,12 @@ class Program {
   readonly #child: ChildProcess
 
   constructor(args: readonly string[]) {
-    // npm sets INIT_CWD to where the user is.
-    const env = { ...process.env, INIT_CWD: checkout }
-    this.#child = spawn(nodeUnderTest, ['dev/start.mjs', ...args], { cwd: checkout, env, stdio: 'pipe' })
+    const path = `${dirname(nodeUnderTest)}${delimiter}${process.env['PATH']}`
+    this.#child = spawn('npm', ['start', '--', ...args], {
+      cwd: checkout,
+      env: { ...process.env, PATH: path },
+      stdio: 'pipe',
+    })
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {
         this.output += text
