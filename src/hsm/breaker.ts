@@ -1,0 +1,39 @@
+/**
+ * Decides when a member gets no more traffic: after failures in a row, or when it has stopped to answer.
+ *
+ * Any answer clears it; opening, resting and probing are the member's (member.ts).
+ */
+export class Breaker {
+  #failures = 0
+  #silences = 0
+  #lastAnswerMs = 0
+
+  /** An answer that is a signature. */
+  succeeded(nowMs: number): void {
+    this.#failures = 0
+    this.#silences = 0
+    this.#lastAnswerMs = nowMs
+  }
+
+  /** @returns true when it is time to rest. */
+  failed(nowMs: number): boolean {
+    this.#lastAnswerMs = nowMs
+    this.#silences = 0
+    return ++this.#failures >= FAILURES_TO_OPEN
+  }
+
+  /** A signature is late, so that another member was asked. @returns true when it is time to rest. */
+  late(nowMs: number): boolean {
+    return ++this.#silences >= SILENCES_TO_OPEN && nowMs - this.#lastAnswerMs > SILENT_MS
+  }
+
+  /** Starts afresh after a rest. */
+  reset(nowMs: number): void {
+    this.succeeded(nowMs)
+  }
+}
+
+const FAILURES_TO_OPEN = 3
+// Late three times running, with no answer at all for a quarter of a second: it hangs, and is not just slow.
+const SILENCES_TO_OPEN = 3
+const SILENT_MS = 250

@@ -1,0 +1,90 @@
+/** A socket that carries frames: reads whole ones, and writes those of one event-loop turn together. */
+
+import type { Socket } from 'node:net'
+
+import { FrameError, type FrameHandler, FrameReader } from './frame-reader.ts'
+import { type FrameType, FrameWriter } from './frames.ts'
+
+export interface FrameChannelOptions {
+  readonly socket: Socket
+  readonly accepts: readonly FrameType[]
+  readonly onFrame: FrameHandler
+  /** Called once: the other side ended the stream, it broke, or (with the error) it does not speak the protocol. */
+  readonly onEnd: (error: FrameError | undefined) => void
+}
+
+export class FrameChannel {
+  readonly #socket: Socket
+  readonly #writer = new FrameWriter()
+  readonly #onEnd: (error: FrameError | undefined) => void
+  #framesPending = 0
+  #flushScheduled = false
+  #ended = false
+
+  constructor(options: FrameChannelOptions) {
+    this.#socket = options.socket
+    this.#onEnd = options.onEnd
+    const reader = new FrameReader(options.accepts, options.onFrame)
+    this.#socket.on('data', (chunk: Buffer) => {
+      if (this.#ended) return
+      try {
+        reader.push(chunk)
+      } catch (error) {
+        if (!(error instanceof FrameError)) throw error
+        this.#end(error)
+      }
+    })
+    this.#socket.on('error', () => this.#end(undefined))
+    this.#socket.on('close', () => this.#end(undefined))
+    this.#socket.on('end', () => this.#end(undefined))
+  }
+
+  /** Write one frame with what is passed, then call `written()`. Nothing leaves when the channel has ended. */
+  get writer(): FrameWriter {
+    return this.#writer
+  }
+
+  /** Sends what was written: at the end of this event-loop turn, or now when there is enough of it. */
+  written(): void {
+    if (++this.#framesPending >= FLUSH_FRAMES) this.flush()
+    else if (!this.#flushScheduled) {
+      this.#flushScheduled = true
+      setImmediate(() => {
+        this.#flushScheduled = false
+        this.flush()
+      })
+    }
+  }
+
+  flush(done?: () => void): void {
+    this.#framesPending = 0
+    const bytes = this.#writer.take()
+    if (this.#ended || !this.#socket.writable) {
+      done?.()
+      return
+    }
+    if (bytes.length > 0 || done !== undefined) this.#socket.write(bytes, done)
+  }
+
+  /** Ends the stream after what was written; the other side sees it end. */
+  close(): void {
+    this.flush()
+    this.#ended = true
+    this.#socket.end()
+  }
+
+  /** Drops the stream at once. */
+  destroy(): void {
+    this.#ended = true
+    this.#socket.destroy()
+  }
+
+  #end(error: FrameError | undefined): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#onEnd(error)
+  }
+}
+
+// A system call costs about as much as eight frames; more of them would only keep the other side waiting.
+const FLUSH_FRAMES = 8

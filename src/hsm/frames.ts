@@ -1,0 +1,143 @@
+/**
+ * What travels between the front process and an hsm host, byte by byte.
+ *
+ *     frame   = length (u32: of type and payload)  type (u8)  payload
+ *     sign    = request (u32)  key (u16)  scheme (u16: IANA code point)  message
+ *     signed  = request (u32)  time in the HSM (u32, µs)  signature
+ *     failed  = request (u32)  time in the HSM (u32, µs)  return value (u32)  call (u8)  reason (u8)
+ *     sessions = open (u16)  limit (u16)
+ *     configure, ready, problem = JSON, see messages.ts
+ *
+ * Big-endian. Signatures are binary because there are thousands a second of them; what is said once a life is JSON.
+ */
+
+export const FRAME = {
+  configure: 1,
+  ready: 2,
+  problem: 3,
+  sign: 4,
+  signed: 5,
+  failed: 6,
+  sessions: 7,
+} as const
+export type FrameType = (typeof FRAME)[keyof typeof FRAME]
+
+/** Longest payload of each type. A key costs about 1 KB of JSON; a signed TLS message has at most 201 bytes. */
+export const MAX_PAYLOAD_BYTES: Readonly<Record<FrameType, number>> = {
+  [FRAME.configure]: 1024 * 1024,
+  [FRAME.ready]: 1024 * 1024,
+  [FRAME.problem]: 64 * 1024,
+  [FRAME.sign]: 8 + 512,
+  [FRAME.signed]: 8 + 2048,
+  [FRAME.failed]: 14,
+  [FRAME.sessions]: 4,
+}
+/** Payloads shorter than this have no meaning. */
+export const MIN_PAYLOAD_BYTES: Readonly<Record<FrameType, number>> = {
+  [FRAME.configure]: 2,
+  [FRAME.ready]: 2,
+  [FRAME.problem]: 2,
+  [FRAME.sign]: 9,
+  [FRAME.signed]: 9,
+  [FRAME.failed]: 14,
+  [FRAME.sessions]: 4,
+}
+export const HEADER_BYTES = 5
+
+/** Why a sign request failed without a PKCS#11 call having failed; `call` means one did, and `rv` says how. */
+export const FAILED_REASONS = ['call', 'policy', 'no-such-key', 'busy', 'bad-signature'] as const
+export type FailedReason = (typeof FAILED_REASONS)[number]
+
+/** The calls a `failed` frame can name. */
+export const FAILED_CALLS = ['', 'C_SignInit', 'C_Sign', 'C_OpenSession', 'C_Login'] as const
+export type FailedCall = (typeof FAILED_CALLS)[number]
+
+const CHUNK_BYTES = 64 * 1024
+
+/**
+ * Collects the frames of one event-loop turn, so that they leave in one write.
+ *
+ * A chunk is filled front to back and never overwritten: what `take()` returned stays valid for as long as the
+ * socket needs it, without a copy.
+ */
+export class FrameWriter {
+  #chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES)
+  #start = 0
+  #end = 0
+
+  get empty(): boolean {
+    return this.#start === this.#end
+  }
+
+  /** Everything written since the last call. */
+  take(): Uint8Array {
+    const taken = this.#chunk.subarray(this.#start, this.#end)
+    this.#start = this.#end
+    return taken
+  }
+
+  sign(request: number, key: number, codePoint: number, message: Uint8Array): void {
+    let at = this.#open(FRAME.sign, 8 + message.length)
+    const chunk = this.#chunk
+    at = chunk.writeUInt32BE(request, at)
+    at = chunk.writeUInt16BE(key, at)
+    at = chunk.writeUInt16BE(codePoint, at)
+    chunk.set(message, at)
+  }
+
+  signed(request: number, micros: number, signature: Uint8Array): void {
+    let at = this.#open(FRAME.signed, 8 + signature.length)
+    const chunk = this.#chunk
+    at = chunk.writeUInt32BE(request, at)
+    at = chunk.writeUInt32BE(boundedU32(micros), at)
+    chunk.set(signature, at)
+  }
+
+  failed(
+    request: number,
+    facts: { micros: number; rv: number; call: FailedCall; reason: FailedReason },
+  ): void {
+    let at = this.#open(FRAME.failed, 14)
+    const chunk = this.#chunk
+    at = chunk.writeUInt32BE(request, at)
+    at = chunk.writeUInt32BE(boundedU32(facts.micros), at)
+    at = chunk.writeUInt32BE(boundedU32(facts.rv), at)
+    at = chunk.writeUInt8(FAILED_CALLS.indexOf(facts.call), at)
+    chunk.writeUInt8(FAILED_REASONS.indexOf(facts.reason), at)
+  }
+
+  sessions(open: number, limit: number): void {
+    const at = this.#open(FRAME.sessions, 4)
+    this.#chunk.writeUInt16BE(limit, this.#chunk.writeUInt16BE(open, at))
+  }
+
+  json(type: typeof FRAME.configure | typeof FRAME.ready | typeof FRAME.problem, message: object): void {
+    const payload = Buffer.from(JSON.stringify(message))
+    this.#chunk.set(payload, this.#open(type, payload.length))
+  }
+
+  /** Writes a header and makes room; returns where the payload goes. */
+  #open(type: FrameType, payloadBytes: number): number {
+    if (payloadBytes > MAX_PAYLOAD_BYTES[type] || payloadBytes < MIN_PAYLOAD_BYTES[type]) {
+      throw new RangeError(`a frame of type ${type} cannot have ${payloadBytes} bytes of payload`)
+    }
+    const total = HEADER_BYTES + payloadBytes
+    if (this.#end + total > this.#chunk.length) this.#moveToNewChunk(total)
+    const at = this.#chunk.writeUInt32BE(total - 4, this.#end)
+    this.#chunk[at] = type
+    this.#end += total
+    return at + 1
+  }
+
+  #moveToNewChunk(needed: number): void {
+    const pending = this.take()
+    this.#chunk = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, pending.length + needed))
+    this.#chunk.set(pending)
+    this.#start = 0
+    this.#end = pending.length
+  }
+}
+
+function boundedU32(value: number): number {
+  return Math.min(Math.max(Math.round(value), 0), 0xffffffff)
+}

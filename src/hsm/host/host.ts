@@ -1,0 +1,111 @@
+/**
+ * The host's life: told once what to open, opens it, says so, signs until the pipe ends.
+ *
+ * It trusts nothing that comes through the pipe: one configuration, then sign requests, all bounded; anything
+ * else ends it.
+ */
+
+import type { Socket } from 'node:net'
+
+import { FrameChannel } from '../frame-channel.ts'
+import { FrameError } from '../frame-reader.ts'
+import { FRAME, type FrameType } from '../frames.ts'
+import { type ConfigureMessage, parseConfigure } from '../messages.ts'
+import { openKey } from './key-objects.ts'
+import type { Pkcs11Module } from './pkcs11.ts'
+import { Problem, problemMessage } from './problem.ts'
+import { Signer } from './signer.ts'
+import { openToken } from './token.ts'
+
+export class Host {
+  readonly #channel: FrameChannel
+  readonly #onEnd: (module: Pkcs11Module | undefined) => void
+  #module: Pkcs11Module | undefined
+  #signer: Signer | undefined
+  #state: 'unconfigured' | 'open' | 'ended' = 'unconfigured'
+
+  /** @param onEnd called once, when there is nothing left to do but to leave. */
+  constructor(socket: Socket, onEnd: (module: Pkcs11Module | undefined) => void) {
+    this.#onEnd = onEnd
+    this.#channel = new FrameChannel({
+      socket,
+      accepts: [FRAME.configure, FRAME.sign],
+      onFrame: (type, payload) => this.#frame(type, payload),
+      onEnd: (error) => (error === undefined ? this.#end() : this.endWith(error)),
+    })
+  }
+
+  /** Says why, if anybody listens still, and ends. */
+  endWith(error: unknown): void {
+    if (this.#state === 'ended') return
+    const problem = error instanceof FrameError ? new Problem('ERR_HSM_REFUSED', error.message) : error
+    this.#channel.writer.json(FRAME.problem, problemMessage(problem))
+    this.#channel.flush(() => this.#end())
+    // The other side may never read it.
+    setTimeout(() => this.#end(), LAST_WORD_MS)
+  }
+
+  #frame(type: FrameType, payload: Buffer): void {
+    if (this.#state === 'ended') return
+    if (type === FRAME.sign) {
+      if (this.#signer === undefined) throw new FrameError('a sign request before the configuration')
+      const [request, key, codePoint] = [
+        payload.readUInt32BE(0),
+        payload.readUInt16BE(4),
+        payload.readUInt16BE(6),
+      ]
+      this.#signer.sign(request, key, codePoint, payload.subarray(8))
+      return
+    }
+    // Whoever could configure a second time could have this process load a module of his choice.
+    if (this.#state !== 'unconfigured') throw new FrameError('a second configuration')
+    this.#state = 'open'
+    this.#open(parseConfigure(payload))
+  }
+
+  #open(options: ConfigureMessage): void {
+    try {
+      process.title = `sealgate-hsm ${options.hsm}`
+      const token = openToken(options)
+      this.#module = token.module
+      const keys = options.keys.map((key) => openKey(token, key))
+      const { writer } = this.#channel
+      this.#signer = new Signer(
+        token,
+        keys.map(({ key }) => key),
+        {
+          signed: (request, micros, signature) => {
+            writer.signed(request, micros, signature)
+            this.#channel.written()
+          },
+          failed: (request, facts) => {
+            writer.failed(request, facts)
+            this.#channel.written()
+          },
+          sessions: (open, limit) => {
+            writer.sessions(open, limit)
+            this.#channel.written()
+          },
+          fatal: (error) => this.endWith(error),
+        },
+      )
+      writer.json(FRAME.ready, {
+        token: { label: token.label, serial: token.serial },
+        sessions: token.sessionLimit,
+        keys: keys.map(({ state }) => state),
+      })
+      this.#channel.flush()
+    } catch (error) {
+      this.endWith(error)
+    }
+  }
+
+  #end(): void {
+    if (this.#state === 'ended') return
+    this.#state = 'ended'
+    this.#channel.destroy()
+    this.#onEnd(this.#module)
+  }
+}
+
+const LAST_WORD_MS = 500

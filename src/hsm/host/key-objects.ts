@@ -1,0 +1,139 @@
+/** Finds the configured keys on the token and makes sure that they are the certificates' keys. */
+
+import { createPublicKey } from 'node:crypto'
+
+import { keySchemes, MECHANISMS, offeredSchemes } from '../mechanism.ts'
+import type { KeyMessage, KeyState } from '../messages.ts'
+import { keyFacts } from '../public-key.ts'
+import { CK, type Handle } from './pkcs11.ts'
+import { Problem, problemMessage } from './problem.ts'
+import type { Token } from './token.ts'
+
+export interface KeyObject {
+  readonly handle: Handle
+  /** CKA_ALWAYS_AUTHENTICATE: every signature needs a login of its own. */
+  readonly alwaysAuthenticate: boolean
+  readonly schemes: readonly number[]
+  readonly compared: boolean
+}
+
+/** @returns the key, or undefined with the reason in the state that goes to the front process. */
+export function openKey(token: Token, wanted: KeyMessage): { key: KeyObject | undefined; state: KeyState } {
+  try {
+    const key = findKey(token, wanted)
+    return { key, state: { schemes: key.schemes, compared: key.compared, problem: null } }
+  } catch (error) {
+    return {
+      key: undefined,
+      state: { schemes: [], compared: false, problem: problemMessage(error) },
+    }
+  }
+}
+
+function findKey(token: Token, wanted: KeyMessage): KeyObject {
+  const schemes = schemesOn(token, wanted)
+  // Always by class and id or label: a token may hold thousands of objects, and listing them takes minutes.
+  const handles = token.module.findObjects(
+    token.session,
+    [{ type: CK.CKA_CLASS, value: CK.CKO_PRIVATE_KEY }, ...selector(wanted)],
+    MAX_CANDIDATES,
+  )
+  if (handles.length === 0) {
+    throw new Problem(
+      'ERR_HSM_KEY_NOT_FOUND',
+      `no private key matches ${wanted.uri} on token "${token.label}"; is it there, and may this user see it?`,
+    )
+  }
+  const candidates = handles.map((handle) => ({ handle, match: compare(token, wanted, handle) }))
+  // Ids and labels need not be unique (a renewed key may share them): the public key decides.
+  const chosen =
+    candidates.find(({ match }) => match === 'same') ?? candidates.find(({ match }) => match === 'unknown')
+  if (chosen === undefined) {
+    throw new Problem(
+      'ERR_HSM_KEY_MISMATCH',
+      `the key ${wanted.uri} on token "${token.label}" is not the certificate's key: ` +
+        'the certificate belongs to another key pair, or the URI names the wrong object',
+    )
+  }
+  const always = token.module.attribute(token.session, chosen.handle, CK.CKA_ALWAYS_AUTHENTICATE)
+  return {
+    handle: chosen.handle,
+    alwaysAuthenticate: always?.[0] === 1,
+    schemes,
+    compared: chosen.match === 'same',
+  }
+}
+
+function schemesOn(token: Token, wanted: KeyMessage): readonly number[] {
+  const facts = keyFacts(Buffer.from(wanted.spki, 'base64'))
+  const offered = offeredSchemes(facts, token.mechanisms)
+  if (offered.length === 0) {
+    const needed = new Set(keySchemes(facts).map((scheme) => MECHANISMS[scheme.name].name))
+    throw new Problem(
+      'ERR_HSM_MECHANISM',
+      `token "${token.label}" has none of the mechanisms that ${wanted.uri} needs (${[...needed].join(', ')})`,
+    )
+  }
+  return offered.map((scheme) => scheme.codePoint)
+}
+
+function selector(wanted: KeyMessage): { type: number; value: Buffer | string }[] {
+  return [
+    ...(wanted.idHex === null ? [] : [{ type: CK.CKA_ID, value: Buffer.from(wanted.idHex, 'hex') }]),
+    ...(wanted.label === null ? [] : [{ type: CK.CKA_LABEL, value: wanted.label }]),
+  ]
+}
+
+/**
+ * Compares what the token shows of the public key with the certificate: the modulus, which an RSA private key
+ * object has too, or the point, which usually only the public key object has.
+ *
+ * @returns unknown when the token shows neither; then the test signature decides.
+ */
+function compare(token: Token, wanted: KeyMessage, handle: Handle): 'same' | 'other' | 'unknown' {
+  const expected = publicNumber(Buffer.from(wanted.spki, 'base64'))
+  const shown =
+    token.module.attribute(token.session, handle, expected.attribute) ??
+    publicHalf(token, wanted, handle, expected.attribute)
+  if (shown === undefined) return 'unknown'
+  return isSameNumber(shown, expected.value) ? 'same' : 'other'
+}
+
+/** The attribute of the public key object that belongs to this private key: the one with the same CKA_ID. */
+function publicHalf(token: Token, wanted: KeyMessage, handle: Handle, type: number): Buffer | undefined {
+  const id = token.module.attribute(token.session, handle, CK.CKA_ID)
+  const selection = id === undefined ? selector(wanted) : [{ type: CK.CKA_ID, value: id }]
+  const handles = token.module.findObjects(
+    token.session,
+    [{ type: CK.CKA_CLASS, value: CK.CKO_PUBLIC_KEY }, ...selection],
+    MAX_CANDIDATES,
+  )
+  // Two public keys under one id say nothing about which of them is this private key's.
+  const [only, ...others] = handles
+  return only === undefined || others.length > 0
+    ? undefined
+    : token.module.attribute(token.session, only, type)
+}
+
+/** What must be equal for two public keys of one type and curve to be equal. */
+function publicNumber(spki: Buffer): { attribute: number; value: Buffer } {
+  const jwk = createPublicKey({ key: spki, format: 'der', type: 'spki' }).export({ format: 'jwk' })
+  const decode = (field: string | undefined): Buffer => Buffer.from(field ?? '', 'base64url')
+  if (jwk.kty === 'RSA') return { attribute: CK.CKA_MODULUS, value: decode(jwk.n) }
+  const point =
+    jwk.kty === 'EC' ? Buffer.concat([Buffer.from([4]), decode(jwk.x), decode(jwk.y)]) : decode(jwk.x)
+  return { attribute: CK.CKA_EC_POINT, value: point }
+}
+
+/**
+ * CKA_EC_POINT is a DER OCTET STRING around the point, or the bare point from modules that got it wrong, and a
+ * modulus may have leading zeros: either way the expected bytes are at the end, after at most a short header.
+ */
+function isSameNumber(shown: Buffer, expected: Buffer): boolean {
+  const headerBytes = shown.length - expected.length
+  return headerBytes >= 0 && headerBytes <= MAX_HEADER_BYTES && shown.subarray(headerBytes).equals(expected)
+}
+
+// OCTET STRING with a two-byte length: 04 81 85 before a P-521 point.
+const MAX_HEADER_BYTES = 3
+const MAX_CANDIDATES = 16

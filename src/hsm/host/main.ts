@@ -1,0 +1,40 @@
+/**
+ * Entry of the hsm host, the child process that alone loads a vendor's PKCS#11 module and knows its PIN.
+ *
+ * Started by ../host-process.ts with one end of a socket pair as file descriptor 3.
+ */
+
+import { Socket } from 'node:net'
+import { Worker } from 'node:worker_threads'
+
+import { Host } from './host.ts'
+import type { Pkcs11Module } from './pkcs11.ts'
+
+// Whoever stops the service signals the whole group; the front process still needs signatures while it drains.
+// This process leaves when its pipe ends.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
+
+const PIPE_FD = 3
+
+const parent = process.ppid
+const watchdog = new Worker(new URL('./watchdog.js', import.meta.url), {
+  workerData: { parent },
+  resourceLimits: { maxOldGenerationSizeMb: 8, maxYoungGenerationSizeMb: 1 },
+})
+watchdog.unref()
+
+const host = new Host(new Socket({ fd: PIPE_FD }), leave)
+process.on('uncaughtException', (error) => host.endWith(error))
+
+/**
+ * Lets the module say goodbye to the HSM, then leaves without running its destructors: with several libcryptos
+ * and vendors' threads around, exit handlers are where such processes crash or hang.
+ */
+function leave(module: Pkcs11Module | undefined): void {
+  try {
+    module?.finalize()
+  } catch {
+    // There is nobody left to tell.
+  }
+  process.kill(process.pid, 'SIGKILL')
+}

@@ -1,0 +1,174 @@
+/**
+ * The one file that loads pkcs11js. Calls go through unchanged; what they throw becomes a Pkcs11Error with the
+ * return value as a number, so that nobody else has to read it out of a text.
+ */
+
+import { createRequire } from 'node:module'
+
+import type { Attribute, Handle, Mechanism, RsaPSS as RsaPssParameters, Template, TokenInfo } from 'pkcs11js'
+
+import { returnValue } from '../ckr.ts'
+
+// CommonJS without analysable exports: an import would see only its default.
+const binding: typeof import('pkcs11js') = createRequire(import.meta.url)('pkcs11js')
+
+export type { Handle, Mechanism, RsaPssParameters, TokenInfo }
+
+/** A PKCS#11 function returned something else than CKR_OK. */
+export class Pkcs11Error extends Error {
+  override readonly name = 'Pkcs11Error'
+  readonly rv: number
+  readonly call: string
+
+  constructor(call: string, rv: number) {
+    super(`${call} returned ${returnValue(rv).name}`)
+    this.call = call
+    this.rv = rv
+  }
+}
+
+/** The module could not be loaded; the message is the dynamic linker's. */
+export class ModuleLoadError extends Error {
+  override readonly name = 'ModuleLoadError'
+}
+
+/**
+ * One PKCS#11 module. All calls block the thread, except `signAsync`.
+ *
+ * @throws {Pkcs11Error} from every method when the module returns an error.
+ */
+export class Pkcs11Module {
+  readonly #pkcs11 = new binding.PKCS11()
+
+  /** @throws {ModuleLoadError} */
+  constructor(path: string) {
+    try {
+      this.#pkcs11.load(path)
+    } catch (cause) {
+      throw new ModuleLoadError(cause instanceof Error ? cause.message : String(cause), { cause })
+    }
+  }
+
+  initialize(): void {
+    call('C_Initialize', () => this.#pkcs11.C_Initialize({ flags: binding.CKF_OS_LOCKING_OK }))
+  }
+
+  finalize(): void {
+    call('C_Finalize', () => this.#pkcs11.C_Finalize())
+  }
+
+  slotsWithToken(): readonly Handle[] {
+    return call('C_GetSlotList', () => this.#pkcs11.C_GetSlotList(true))
+  }
+
+  tokenInfo(slot: Handle): TokenInfo {
+    return call('C_GetTokenInfo', () => this.#pkcs11.C_GetTokenInfo(slot))
+  }
+
+  mechanisms(slot: Handle): ReadonlySet<number> {
+    return new Set(call('C_GetMechanismList', () => this.#pkcs11.C_GetMechanismList(slot)))
+  }
+
+  /** Read-write and serial: some HSMs refuse read-only sessions, and the standard all parallel ones. */
+  openSession(slot: Handle): Handle {
+    const flags = binding.CKF_SERIAL_SESSION | binding.CKF_RW_SESSION
+    return call('C_OpenSession', () => this.#pkcs11.C_OpenSession(slot, flags))
+  }
+
+  closeSession(session: Handle): void {
+    call('C_CloseSession', () => this.#pkcs11.C_CloseSession(session))
+  }
+
+  login(session: Handle, userType: number, pin: string): void {
+    call('C_Login', () => this.#pkcs11.C_Login(session, userType, pin))
+  }
+
+  /** Handles of the objects that match, at most `max`. */
+  findObjects(session: Handle, template: Template, max: number): readonly Handle[] {
+    call('C_FindObjectsInit', () => this.#pkcs11.C_FindObjectsInit(session, template))
+    try {
+      return call('C_FindObjects', () => this.#pkcs11.C_FindObjects(session, max))
+    } finally {
+      call('C_FindObjectsFinal', () => this.#pkcs11.C_FindObjectsFinal(session))
+    }
+  }
+
+  /** undefined: the object has no such attribute, or keeps it to itself. */
+  attribute(session: Handle, object: Handle, type: number): Buffer | undefined {
+    try {
+      const template: Attribute[] = [{ type }]
+      const value = this.#pkcs11.C_GetAttributeValue(session, object, template)[0]?.value
+      return Buffer.isBuffer(value) && value.length > 0 ? value : undefined
+    } catch {
+      return undefined
+    }
+  }
+
+  signInit(session: Handle, mechanism: Mechanism, key: Handle): void {
+    // Without the helper and its closure: this is called for every handshake.
+    try {
+      this.#pkcs11.C_SignInit(session, mechanism, key)
+    } catch (error) {
+      throw convert('C_SignInit', error)
+    }
+  }
+
+  /** Blocks until signed. @returns the length of the signature, which is at the start of `output`. */
+  sign(session: Handle, input: Buffer, output: Buffer): number {
+    try {
+      return this.#pkcs11.C_Sign(session, input, output).length
+    } catch (error) {
+      throw convert('C_Sign', error)
+    }
+  }
+
+  /**
+   * Signs on a thread of libuv's pool.
+   *
+   * Both buffers belong to the module until the callback: pkcs11js keeps raw pointers into them and no reference.
+   */
+  signAsync(
+    session: Handle,
+    input: Buffer,
+    output: Buffer,
+    done: (error: Pkcs11Error | undefined, signatureBytes: number) => void,
+  ): void {
+    this.#pkcs11.C_Sign(session, input, output, (error: Error | null, signature: Buffer | null) => {
+      if (signature === null) done(convert('C_Sign', error), 0)
+      else done(undefined, signature.length)
+    })
+  }
+}
+
+function call<T>(name: string, run: () => T): T {
+  try {
+    return run()
+  } catch (error) {
+    throw convert(name, error)
+  }
+}
+
+/** pkcs11js puts the return value into `code`; 0 there means that it never got as far as a return value. */
+function convert(name: string, error: unknown): Pkcs11Error {
+  if (error instanceof Error && 'code' in error && typeof error.code === 'number' && error.code !== 0) {
+    return new Pkcs11Error(name, error.code)
+  }
+  throw error
+}
+
+/** The constants that key search and login need, by their PKCS#11 names. */
+export const CK = {
+  CKA_CLASS: binding.CKA_CLASS,
+  CKA_ID: binding.CKA_ID,
+  CKA_LABEL: binding.CKA_LABEL,
+  CKA_MODULUS: binding.CKA_MODULUS,
+  CKA_EC_POINT: binding.CKA_EC_POINT,
+  CKA_ALWAYS_AUTHENTICATE: binding.CKA_ALWAYS_AUTHENTICATE,
+  CKO_PRIVATE_KEY: binding.CKO_PRIVATE_KEY,
+  CKO_PUBLIC_KEY: binding.CKO_PUBLIC_KEY,
+  CKU_CONTEXT_SPECIFIC: binding.CKU_CONTEXT_SPECIFIC,
+  CKF_LOGIN_REQUIRED: binding.CKF_LOGIN_REQUIRED,
+  CKF_USER_PIN_FINAL_TRY: binding.CKF_USER_PIN_FINAL_TRY,
+  CKF_USER_PIN_LOCKED: binding.CKF_USER_PIN_LOCKED,
+  CK_PARAMS_RSA_PSS: binding.CK_PARAMS_RSA_PSS,
+} as const

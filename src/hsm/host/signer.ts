@@ -1,0 +1,240 @@
+/** Turns sign requests into PKCS#11 calls and answers each of them exactly once. */
+
+import { hash } from 'node:crypto'
+import { type SignatureScheme, schemeByCodePoint } from '../../signing.ts'
+import { returnValue } from '../ckr.ts'
+import type { FailedCall, FailedReason } from '../frames.ts'
+import { MECHANISMS, type MechanismRow } from '../mechanism.ts'
+import { CallMode } from './call-mode.ts'
+import { isRawEcdsaLength, writeEcdsaSignature } from './ecdsa-signature.ts'
+import type { KeyObject } from './key-objects.ts'
+import { isHandshakeMessage } from './key-use-policy.ts'
+import { CK, type Handle, type Mechanism, Pkcs11Error, type RsaPssParameters } from './pkcs11.ts'
+import { type Session, SessionPool } from './session-pool.ts'
+import type { Token } from './token.ts'
+
+/** Where the answers go. */
+export interface Answers {
+  /** @param signature valid only during the call. */
+  signed(request: number, micros: number, signature: Uint8Array): void
+  failed(request: number, facts: { micros: number; rv: number; call: FailedCall; reason: FailedReason }): void
+  sessions(open: number, limit: number): void
+  /** The token must not be used any longer, or this program is wrong. */
+  fatal(error: unknown): void
+}
+
+/** All that is known beforehand of signing with one key and one scheme. */
+interface Plan {
+  readonly scheme: SignatureScheme
+  readonly mechanism: Mechanism
+  readonly prefix: Uint8Array
+  readonly rawRs: boolean
+  readonly key: KeyObject
+  readonly callMode: CallMode
+}
+
+interface Operation {
+  readonly request: number
+  readonly plan: Plan
+  /** What C_Sign is given: a digest, a DigestInfo, or for Ed25519 the message. */
+  readonly input: Buffer
+  /** `performance.now()` just before C_SignInit. */
+  startedAtMs: number
+  retried: boolean
+}
+
+export class Signer {
+  readonly #token: Token
+  readonly #answers: Answers
+  readonly #plans: readonly (ReadonlyMap<number, Plan> | undefined)[]
+  readonly #sessions: SessionPool
+  readonly #waiting: Operation[] = []
+  readonly #der = Buffer.allocUnsafeSlow(256)
+  #drainScheduled = false
+
+  constructor(token: Token, keys: readonly (KeyObject | undefined)[], answers: Answers) {
+    this.#token = token
+    this.#answers = answers
+    this.#plans = keys.map((key) => key && plansFor(key))
+    this.#sessions = new SessionPool({
+      module: token.module,
+      slot: token.slot,
+      limit: token.sessionLimit,
+      onChange: () => answers.sessions(this.#sessions.open, this.#sessions.limit),
+    })
+  }
+
+  /** @param message read before the call returns. */
+  sign(request: number, key: number, codePoint: number, message: Uint8Array): void {
+    const plan = this.#plans[key]?.get(codePoint)
+    if (plan === undefined) {
+      this.#refuse(request, 'no-such-key')
+      return
+    }
+    if (!isHandshakeMessage(plan.scheme, message)) {
+      this.#refuse(request, 'policy')
+      return
+    }
+    // The front process never asks for more than `limit` at once; who does is not the front process.
+    if (this.#waiting.length >= 2 * this.#token.sessionLimit) {
+      this.#refuse(request, 'busy')
+      return
+    }
+    const operation = { request, plan, input: inputFor(plan, message), startedAtMs: 0, retried: false }
+    if (this.#waiting.length > 0 || !this.#start(operation)) this.#wait(operation)
+  }
+
+  /** @returns false when there is no session for it now. */
+  #start(operation: Operation): boolean {
+    let session: Session | undefined
+    try {
+      session = this.#sessions.acquire()
+    } catch (error) {
+      operation.startedAtMs = performance.now()
+      this.#fail(operation, error)
+      return true
+    }
+    if (session === undefined) return false
+    this.#run(operation, session)
+    return true
+  }
+
+  #run(operation: Operation, session: Session): void {
+    const { plan, input } = operation
+    const { module } = this.#token
+    let signatureBytes: number
+    let nowMs: number
+    try {
+      operation.startedAtMs = performance.now()
+      module.signInit(session.handle, plan.mechanism, plan.key.handle)
+      if (plan.key.alwaysAuthenticate) this.#authenticate(session.handle)
+      const beforeMs = performance.now()
+      if (!plan.callMode.mayBlock(beforeMs)) {
+        this.#runAsync(operation, session)
+        return
+      }
+      signatureBytes = module.sign(session.handle, input, session.output)
+      nowMs = performance.now()
+      plan.callMode.record(nowMs - beforeMs, nowMs)
+    } catch (error) {
+      this.#break(operation, session, error)
+      return
+    }
+    this.#succeed(operation, session, signatureBytes, nowMs)
+  }
+
+  #runAsync(operation: Operation, session: Session): void {
+    this.#token.module.signAsync(session.handle, operation.input, session.output, (error, signatureBytes) => {
+      if (error === undefined) this.#succeed(operation, session, signatureBytes, performance.now())
+      else this.#break(operation, session, error)
+      this.#drain()
+    })
+  }
+
+  /** PKCS#11 v3.1, C_Login: for such keys between C_SignInit and C_Sign, with CKU_CONTEXT_SPECIFIC. */
+  #authenticate(session: Handle): void {
+    this.#token.module.login(session, CK.CKU_CONTEXT_SPECIFIC, this.#token.reveal())
+  }
+
+  #succeed(operation: Operation, session: Session, signatureBytes: number, nowMs: number): void {
+    const micros = (nowMs - operation.startedAtMs) * 1000
+    const { plan, request } = operation
+    if (signatureBytes === 0 || (plan.rawRs && !isRawEcdsaLength(signatureBytes))) {
+      this.#answers.failed(request, { micros, rv: 0, call: 'C_Sign', reason: 'bad-signature' })
+      this.#sessions.discard(session)
+      return
+    }
+    const raw = session.output.subarray(0, signatureBytes)
+    const signature = plan.rawRs ? this.#der.subarray(0, writeEcdsaSignature(raw, this.#der)) : raw
+    this.#answers.signed(request, micros, signature)
+    this.#sessions.release(session)
+  }
+
+  /** The session has failed: it goes, and when that is all that was wrong, the operation gets a fresh one, once. */
+  #break(operation: Operation, session: Session, error: unknown): void {
+    this.#sessions.discard(session)
+    if (!(error instanceof Pkcs11Error)) {
+      this.#fail(operation, error)
+      return
+    }
+    const { code, action } = returnValue(error.rv)
+    if (code === 'ERR_HSM_SESSION_LOST') this.#sessions.discardIdle()
+    if (action !== 'retry-session' || operation.retried) {
+      this.#fail(operation, error)
+      return
+    }
+    operation.retried = true
+    if (!this.#start(operation)) this.#wait(operation)
+  }
+
+  #fail(operation: Operation, error: unknown): void {
+    const known = error instanceof Pkcs11Error ? error : undefined
+    this.#answers.failed(operation.request, {
+      micros: (performance.now() - operation.startedAtMs) * 1000,
+      rv: known?.rv ?? 0,
+      call: failedCall(known?.call),
+      reason: 'call',
+    })
+    if (known === undefined || returnValue(known.rv).action === 'stop') this.#answers.fatal(error)
+  }
+
+  #refuse(request: number, reason: FailedReason): void {
+    this.#answers.failed(request, { micros: 0, rv: 0, call: '', reason })
+  }
+
+  #wait(operation: Operation): void {
+    this.#waiting.push(operation)
+    // A session that is returned drains the queue, except when none is out because too few were opened yet.
+    if (this.#drainScheduled || !this.#sessions.mayGrow) return
+    this.#drainScheduled = true
+    setImmediate(() => {
+      this.#drainScheduled = false
+      this.#drain()
+    })
+  }
+
+  #drain(): void {
+    for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
+      if (this.#start(next)) continue
+      this.#waiting.unshift(next)
+      return
+    }
+  }
+}
+
+function plansFor(key: KeyObject): ReadonlyMap<number, Plan> {
+  const plans = new Map<number, Plan>()
+  for (const codePoint of key.schemes) {
+    const scheme = schemeByCodePoint(codePoint)
+    if (scheme === undefined) continue
+    const row = MECHANISMS[scheme.name]
+    plans.set(codePoint, {
+      scheme,
+      mechanism: {
+        mechanism: row.mechanism,
+        ...(row.pss && { parameter: pssParameters(row.pss, scheme) }),
+      },
+      prefix: row.prefix,
+      rawRs: row.output === 'raw-rs',
+      key,
+      callMode: new CallMode(),
+    })
+  }
+  return plans
+}
+
+function pssParameters(pss: NonNullable<MechanismRow['pss']>, scheme: SignatureScheme): RsaPssParameters {
+  return { type: CK.CK_PARAMS_RSA_PSS, ...pss, saltLen: scheme.saltLength ?? 0 }
+}
+
+function inputFor(plan: Plan, message: Uint8Array): Buffer {
+  if (plan.scheme.hash === undefined) return Buffer.from(message)
+  const digest = hash(plan.scheme.hash, message, 'buffer')
+  return plan.prefix.length === 0 ? digest : Buffer.concat([plan.prefix, digest])
+}
+
+function failedCall(name: string | undefined): FailedCall {
+  return name === 'C_SignInit' || name === 'C_Sign' || name === 'C_OpenSession' || name === 'C_Login'
+    ? name
+    : ''
+}

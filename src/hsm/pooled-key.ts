@@ -1,0 +1,329 @@
+/**
+ * A certificate's key, held by one or more members: who signs, who signs instead, and when it is too late.
+ *
+ * Rules 2, 3, 4 and 6 of the pool (README.md) are here. No signature sets a timer: deadlines, hedges and pauses are
+ * looked at by `tick`, so they come up to one tick late.
+ */
+
+import type { KeyObject } from 'node:crypto'
+
+import { HsmError } from '../errors.ts'
+import { type SignatureScheme, type SigningKey, type SignRequest, schemes } from '../signing.ts'
+import { keySchemes } from './mechanism.ts'
+import type { Member } from './member.ts'
+import type { KeyOptions, SigningOptions } from './options.ts'
+import { keyFacts } from './public-key.ts'
+import { type Attempt, SignJob } from './sign-job.ts'
+import { isSignature } from './verify-signature.ts'
+
+/** A member, and the number this key has there. */
+export interface Holder {
+  readonly member: Member
+  readonly key: number
+}
+
+export class PooledKey implements SigningKey {
+  readonly spki: Uint8Array
+  readonly #uri: string
+  readonly #publicKey: KeyObject
+  readonly #possibleSchemes: readonly SignatureScheme[]
+  readonly #holders: readonly Holder[]
+  readonly #signing: SigningOptions
+  readonly #verify: boolean
+  readonly #hedge: boolean
+  readonly #onWork: () => void
+  /** Everything somebody waits for. */
+  readonly #open = new Set<SignJob>()
+  /** Of those, in order, what waits for a member with a free session: */
+  readonly #queue = new Set<SignJob>()
+  /** … what has been tried already, and goes first; */
+  readonly #retries = new Set<SignJob>()
+  /** … and what all members have failed, and waits a little before the next round. */
+  readonly #paused = new Set<SignJob>()
+  #turn = 0
+  #turnTaken = false
+  #closed = false
+
+  /** @param options.onWork called when there is something to `tick` for. */
+  constructor(options: {
+    key: KeyOptions
+    spki: Uint8Array
+    holders: readonly Holder[]
+    signing: SigningOptions
+    onWork: () => void
+  }) {
+    const facts = keyFacts(options.spki)
+    this.spki = options.spki
+    this.#uri = options.key.uri
+    this.#publicKey = facts.publicKey
+    this.#possibleSchemes = keySchemes(facts)
+    this.#holders = options.holders
+    this.#signing = options.signing
+    // An RSA signature with a fault in it gives the private key away (Boneh, DeMillo, Lipton 1997).
+    this.#verify = options.signing.verify === 'always' || facts.keyType === 'rsa'
+    this.#hedge = options.signing.hedge === 'auto' && options.holders.length > 1
+    this.#onWork = options.onWork
+  }
+
+  /** What any member that is ready can do; while none is, what a key of this type can do. */
+  get schemes(): readonly SignatureScheme[] {
+    const ready = this.#holders.filter(({ member, key }) => member.isReady(key))
+    if (ready.length === 0) return this.#possibleSchemes
+    return schemes.filter(({ codePoint }) =>
+      ready.some(({ member, key }) => member.keys.schemes(key).has(codePoint)),
+    )
+  }
+
+  /** At least one member can sign now. */
+  get ready(): boolean {
+    return this.#holders.some(({ member, key }) => member.isReady(key))
+  }
+
+  sign(request: SignRequest): Promise<Uint8Array> {
+    return new Promise((resolve, reject) => {
+      const nowMs = performance.now()
+      const job = new SignJob(request, nowMs, resolve, reject)
+      if (this.#closed) return job.fail(closedError())
+      if (nowMs >= request.deadlineMs) return job.fail(this.#timeout(job))
+      this.#open.add(job)
+      this.#onWork()
+      // Nobody overtakes who waits already.
+      if (this.#waiting === 0 && this.#dispatch(job, nowMs)) return
+      if (this.#holders.every(({ member }) => member.final)) return this.#fail(job, this.#allFailed(job))
+      if (this.#queue.size >= this.#signing.queue) return this.#fail(job, this.#exhausted())
+      this.#queue.add(job)
+    })
+  }
+
+  /** A member has more to give than before, or will never have: those who wait are looked at again. */
+  membersChanged(): void {
+    if (this.#retries.size > 0) this.#drain(this.#retries)
+    if (this.#queue.size > 0) this.#drain(this.#queue)
+    if (this.#open.size > 0 && this.#holders.every(({ member }) => member.final)) {
+      for (const job of this.#open) if (job.attemptsOpen === 0) this.#fail(job, this.#allFailed(job))
+    }
+  }
+
+  /** Deadlines, hedges, pauses. @returns whether there will be anything to do at the next tick. */
+  tick(nowMs: number): boolean {
+    for (const job of this.#open) {
+      if (nowMs >= job.request.deadlineMs) this.#fail(job, this.#timeout(job))
+      else if (this.#hedge && job.attemptsOpen === 1 && !job.hedged) this.#hedgeIfLate(job, nowMs)
+    }
+    for (const job of this.#paused) {
+      if (nowMs < job.pausedUntilMs) continue
+      this.#paused.delete(job)
+      this.#retry(job, nowMs)
+    }
+    return this.#open.size > 0
+  }
+
+  /** Who waits gets `ERR_HSM_CLOSED`, and so does who comes later. */
+  close(): void {
+    this.#closed = true
+    for (const job of this.#open) this.#fail(job, closedError())
+  }
+
+  get #waiting(): number {
+    return this.#queue.size + this.#retries.size + this.#paused.size
+  }
+
+  #drain(jobs: Set<SignJob>): void {
+    const nowMs = performance.now()
+    for (const job of jobs) {
+      if (!this.#dispatch(job, nowMs)) return
+      jobs.delete(job)
+    }
+  }
+
+  /** @returns false when no member can take it now. */
+  #dispatch(job: SignJob, nowMs: number): boolean {
+    const holder = this.#choose(job, undefined)
+    if (holder === undefined) return false
+    if (job.attemptsMade === 0) {
+      holder.member.metrics.waited(job.request.scheme, (nowMs - job.startedAtMs) / 1000)
+    }
+    this.#send(job, holder, nowMs)
+    return true
+  }
+
+  /** The next member in turn that can do it, has room, and has not failed this job. */
+  #choose(job: SignJob, except: Member | undefined): Holder | undefined {
+    const count = this.#holders.length
+    const first = this.#takeTurn()
+    for (let step = 0; step < count; step++) {
+      const holder = this.#holders[(first + step) % count]
+      if (holder === undefined) continue
+      const { member, key } = holder
+      if (member === except || !member.hasCapacity || job.failedOn.has(member)) continue
+      if (member.canSign(key, job.request.scheme.codePoint)) return holder
+    }
+    return undefined
+  }
+
+  /**
+   * Round-robin over event-loop turns, not over signatures: what comes in together goes to one host together, in one
+   * write and one wake-up, and the next batch goes to the next member.
+   */
+  #takeTurn(): number {
+    if (!this.#turnTaken) {
+      this.#turnTaken = true
+      this.#turn = (this.#turn + 1) % this.#holders.length
+      setImmediate(() => {
+        this.#turnTaken = false
+      })
+    }
+    return this.#turn
+  }
+
+  #send(job: SignJob, { member, key }: Holder, nowMs: number): void {
+    job.attemptsMade++
+    job.attemptsOpen++
+    job.lastMember = member
+    job.lastSentAtMs = nowMs
+    member.send(new KeyAttempt(this, job, member, key), nowMs)
+  }
+
+  /** @internal @returns false when the signature is wrong. */
+  attemptSucceeded(job: SignJob, member: Member, signature: Uint8Array): boolean {
+    job.attemptsOpen--
+    // Late: another member was quicker, or the deadline has passed. It belongs to nobody.
+    if (job.settled) return true
+    const { scheme, message } = job.request
+    if (this.#verify && !isSignature(this.#publicKey, scheme, message, signature)) {
+      this.#failedOn(job, member, badSignature(member, this.#uri))
+      return false
+    }
+    this.#forget(job)
+    job.succeed(signature)
+    return true
+  }
+
+  /** @internal */
+  attemptFailed(job: SignJob, member: Member, error: HsmError): void {
+    job.attemptsOpen--
+    if (!job.settled) this.#failedOn(job, member, error)
+  }
+
+  #failedOn(job: SignJob, member: Member, error: HsmError): void {
+    job.errors.push(error)
+    if (!error.retryable) {
+      this.#fail(job, error)
+      return
+    }
+    // A host that died says nothing about the next one.
+    if (error.code !== 'ERR_HSM_HOST_EXITED') job.failedOn.add(member)
+    if (job.attemptsOpen > 0) return
+    if (job.attemptsMade >= MAX_ATTEMPTS) {
+      this.#fail(job, this.#allFailed(job))
+      return
+    }
+    member.metrics.retried(error.code)
+    const nowMs = performance.now()
+    const untried = this.#holders.some((holder) => !holder.member.final && !job.failedOn.has(holder.member))
+    if (untried) {
+      this.#retry(job, nowMs)
+      return
+    }
+    job.failedOn.clear()
+    job.pausedUntilMs = nowMs + FIRST_PAUSE_MS * 2 ** Math.min(job.attemptsMade, MAX_DOUBLINGS)
+    this.#paused.add(job)
+  }
+
+  #retry(job: SignJob, nowMs: number): void {
+    if (!this.#dispatch(job, nowMs)) this.#retries.add(job)
+  }
+
+  #hedgeIfLate(job: SignJob, nowMs: number): void {
+    const slow = job.lastMember
+    if (slow === undefined || nowMs - job.lastSentAtMs < slow.hedgeDelayMs) return
+    const other = this.#choose(job, slow)
+    if (other === undefined) return
+    job.hedged = true
+    this.#send(job, other, nowMs)
+    slow.late(nowMs)
+  }
+
+  #fail(job: SignJob, error: HsmError): void {
+    this.#forget(job)
+    job.fail(error)
+  }
+
+  #forget(job: SignJob): void {
+    this.#open.delete(job)
+    if (this.#waiting === 0) return
+    this.#queue.delete(job)
+    this.#retries.delete(job)
+    this.#paused.delete(job)
+  }
+
+  #timeout(job: SignJob): HsmError {
+    const limitMs = Math.round(job.request.deadlineMs - job.startedAtMs)
+    return new HsmError(
+      'ERR_HSM_SIGN_TIMEOUT',
+      `signing with key ${this.#uri} took more than ${limitMs} ms (${this.#waiting} waiting)`,
+      { errors: job.errors },
+    )
+  }
+
+  #exhausted(): HsmError {
+    return new HsmError(
+      'ERR_HSM_SESSIONS_EXHAUSTED',
+      `all sessions for key ${this.#uri} are busy and ${this.#queue.size} signatures wait already`,
+    )
+  }
+
+  #allFailed(job: SignJob): HsmError {
+    const members = this.#holders.map(({ member }) => member.lastError).filter((error) => error !== undefined)
+    const errors = job.errors.length > 0 ? job.errors : members
+    const reasons = [...new Set(errors.map((error) => error.message))].join('; ')
+    return new HsmError('ERR_HSM_ALL_FAILED', `no HSM signed with key ${this.#uri}: ${reasons}`, { errors })
+  }
+}
+
+class KeyAttempt implements Attempt {
+  readonly key: number
+  readonly test = false
+  sentAtMs = 0
+  readonly #owner: PooledKey
+  readonly #job: SignJob
+  readonly #member: Member
+
+  constructor(owner: PooledKey, job: SignJob, member: Member, key: number) {
+    this.#owner = owner
+    this.#job = job
+    this.#member = member
+    this.key = key
+  }
+
+  get scheme(): SignatureScheme {
+    return this.#job.request.scheme
+  }
+
+  get message(): Uint8Array {
+    return this.#job.request.message
+  }
+
+  succeeded(signature: Uint8Array): boolean {
+    return this.#owner.attemptSucceeded(this.#job, this.#member, signature)
+  }
+
+  failed(error: HsmError): void {
+    this.#owner.attemptFailed(this.#job, this.#member, error)
+  }
+}
+
+function badSignature(member: Member, uri: string): HsmError {
+  return new HsmError('ERR_HSM_BAD_SIGNATURE', `hsm "${member.name}": a signature with ${uri} is wrong`, {
+    hsm: member.name,
+  })
+}
+
+function closedError(): HsmError {
+  return new HsmError('ERR_HSM_CLOSED', 'the signing service is closed')
+}
+
+// Only against endless rounds: a member that fails this often in a row is resting long before.
+const MAX_ATTEMPTS = 16
+const FIRST_PAUSE_MS = 5
+const MAX_DOUBLINGS = 5

@@ -1,0 +1,67 @@
+/** One signature that somebody waits for, and the requests sent to members to get it. */
+
+import type { HsmError } from '../errors.ts'
+import type { SignatureScheme, SignRequest } from '../signing.ts'
+import type { Member } from './member.ts'
+
+/** One request to one member. It stays the member's until it is answered, whoever still waits for it. */
+export interface Attempt {
+  /** Index among the member's keys. */
+  readonly key: number
+  readonly scheme: SignatureScheme
+  readonly message: Uint8Array
+  /** A test signature: it is in no count of signatures. */
+  readonly test: boolean
+  /** `performance.now()`; set by the member. */
+  sentAtMs: number
+  /** Either this or `failed` is called, once. @returns false: that is no signature of this message by this key. */
+  succeeded(signature: Uint8Array): boolean
+  failed(error: HsmError): void
+}
+
+/** Settles exactly once, however many attempts run, fail, or answer late. */
+export class SignJob {
+  readonly request: SignRequest
+  readonly startedAtMs: number
+  /** Every failure, oldest first. */
+  readonly errors: HsmError[] = []
+  /** Members that failed this job since its last pause. */
+  readonly failedOn = new Set<Member>()
+  attemptsMade = 0
+  /** Sent and not answered. */
+  attemptsOpen = 0
+  hedged = false
+  lastMember: Member | undefined
+  lastSentAtMs = 0
+  /** All members failed it: not to be sent before this time. */
+  pausedUntilMs = 0
+  readonly #resolve: (signature: Uint8Array) => void
+  readonly #reject: (error: HsmError) => void
+  #settled = false
+
+  constructor(
+    request: SignRequest,
+    startedAtMs: number,
+    resolve: (signature: Uint8Array) => void,
+    reject: (error: HsmError) => void,
+  ) {
+    this.request = request
+    this.startedAtMs = startedAtMs
+    this.#resolve = resolve
+    this.#reject = reject
+  }
+
+  get settled(): boolean {
+    return this.#settled
+  }
+
+  succeed(signature: Uint8Array): void {
+    this.#settled = true
+    this.#resolve(signature)
+  }
+
+  fail(error: HsmError): void {
+    this.#settled = true
+    this.#reject(error)
+  }
+}

@@ -1,0 +1,168 @@
+/**
+ * The signing side of Sealgate: keys to sign with, and the HSMs behind them.
+ *
+ * One host process and one member per HSM, whatever number of keys it holds; one pooled key per certificate.
+ */
+
+import { HsmError } from '../errors.ts'
+import type { Log } from '../log.ts'
+import type { Metrics } from '../metrics/metrics.ts'
+import type { KeyType, SigningKey } from '../signing.ts'
+import { defaultHostEntry } from './host-process.ts'
+import { type HsmStatus, Member } from './member.ts'
+import type { WantedKey } from './member-keys.ts'
+import { MemberMetrics } from './member-metrics.ts'
+import type { HsmOptions, KeyOptions, SigningOptions } from './options.ts'
+import { type Holder, PooledKey } from './pooled-key.ts'
+import { keyFacts } from './public-key.ts'
+
+export type { HsmStatus }
+
+/** A key of the configuration with what its certificate says of it. */
+export interface CertificateKey {
+  readonly key: KeyOptions
+  /** DER SubjectPublicKeyInfo of the certificate. */
+  readonly spki: Uint8Array
+  readonly keyType: KeyType
+}
+
+export interface SigningServiceOptions {
+  readonly hsms: readonly HsmOptions[]
+  readonly keys: readonly CertificateKey[]
+  readonly signing: SigningOptions
+  readonly log: Log
+  readonly metrics: Metrics
+  /** Program of the host processes; the built one unless a test has its own. */
+  readonly hostEntry?: string
+}
+
+export class SigningService {
+  readonly #members: readonly Member[]
+  readonly #keys: readonly PooledKey[]
+  #ticker: NodeJS.Timeout | undefined
+  #state: 'new' | 'started' | 'closed' = 'new'
+  #closing: Promise<void> | undefined
+
+  constructor(options: SigningServiceOptions) {
+    const members = new Map(options.hsms.map((hsm) => [hsm.name, this.#createMember(hsm, options)]))
+    this.#members = [...members.values()]
+    this.#keys = options.keys.map(
+      ({ key, spki }) =>
+        new PooledKey({
+          key,
+          spki,
+          holders: holdersOf(key, members, options.keys),
+          signing: options.signing,
+          onWork: () => this.#tickSoon(),
+        }),
+    )
+  }
+
+  /**
+   * Starts the host processes.
+   *
+   * @returns what is wrong, by HSM and by key of an HSM; empty when every member signs with every key. Never throws for
+   *   an HSM's sake: members that failed go on trying, unless trying could lock a token. Resolves when every
+   *   member has made its test signatures or failed its first try.
+   */
+  async start(): Promise<readonly HsmError[]> {
+    if (this.#state !== 'new') throw new HsmError('ERR_HSM_CLOSED', 'a signing service starts once')
+    this.#state = 'started'
+    await Promise.all(this.#members.map((member) => member.start()))
+    return this.#members.flatMap((member) => member.problems())
+  }
+
+  /** @param index as in `options.keys`. The same object every time; valid until `close()`. */
+  key(index: number): SigningKey & { readonly ready: boolean } {
+    const key = this.#keys[index]
+    if (key === undefined) throw new RangeError(`there is no key ${index}`)
+    return key
+  }
+
+  status(): HsmStatus[] {
+    return this.#members.map((member) => member.status())
+  }
+
+  /** Fails what waits with `ERR_HSM_CLOSED` and ends the hosts, by force after two seconds. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #close(): Promise<void> {
+    this.#state = 'closed'
+    clearTimeout(this.#ticker)
+    for (const key of this.#keys) key.close()
+    await Promise.all(this.#members.map((member) => member.close()))
+  }
+
+  #createMember(hsm: HsmOptions, options: SigningServiceOptions): Member {
+    return new Member({
+      hsm,
+      keys: options.keys.filter(({ key }) => key.hsms.includes(hsm.name)).map(wantedKey),
+      entry: options.hostEntry ?? defaultHostEntry(),
+      hangMs: options.signing.timeoutMs,
+      log: options.log,
+      metrics: new MemberMetrics(options.metrics, hsm.name),
+      onChange: (member) => this.#memberChanged(member),
+    })
+  }
+
+  #memberChanged(member: Member): void {
+    for (const key of this.#keys) key.membersChanged()
+    if (member.inFlight > 0) this.#tickSoon()
+  }
+
+  /** One timer for all deadlines; it runs only while there is something to watch. */
+  #tickSoon(): void {
+    if (this.#ticker !== undefined || this.#state === 'closed') return
+    this.#ticker = setTimeout(() => {
+      this.#ticker = undefined
+      const nowMs = performance.now()
+      let busy = false
+      for (const key of this.#keys) busy = key.tick(nowMs) || busy
+      for (const member of this.#members) {
+        member.tick(nowMs)
+        busy = member.inFlight > 0 || busy
+      }
+      if (busy) this.#tickSoon()
+    }, TICK_MS)
+  }
+}
+
+// Deadlines are seconds and hedges 10 ms at least: this is fine enough for both.
+const TICK_MS = 2
+
+function holdersOf(
+  key: KeyOptions,
+  members: ReadonlyMap<string, Member>,
+  keys: readonly CertificateKey[],
+): readonly Holder[] {
+  return key.hsms.map((name) => {
+    const member = members.get(name)
+    if (member === undefined) throw new RangeError(`key ${key.uri} names an unknown HSM ${name}`)
+    return {
+      member,
+      key: keys
+        .map(({ key }) => key)
+        .filter(({ hsms }) => hsms.includes(name))
+        .indexOf(key),
+    }
+  })
+}
+
+function wantedKey({ key, spki }: CertificateKey): WantedKey {
+  return {
+    publicKey: keyFacts(spki).publicKey,
+    message: {
+      uri: key.uri,
+      label: key.label ?? null,
+      idHex: key.id === undefined ? null : Buffer.from(key.id).toString('hex'),
+      spki: Buffer.from(spki).toString('base64'),
+    },
+  }
+}
