@@ -26,7 +26,7 @@ export async function runProgram(args: readonly string[], terminal: Terminal = S
     return status
   } catch (error) {
     // commander has written its message, with the nearest command or option.
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE_STATUS
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitStatus(usageError(error))
     return reportFailure(error, terminal)
   }
 }
@@ -75,6 +75,10 @@ function reportFailure(error: unknown, terminal: Terminal): number {
   return exitStatus(error)
 }
 
+function usageError(cause: CommanderError): SealgateError {
+  return new SealgateError('ERR_USAGE', cause.message, { cause })
+}
+
 function packageVersion(): string {
   const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
   const { version }: { version: string } = JSON.parse(text)
@@ -89,8 +93,6 @@ const STANDARD: Terminal = {
     process.stderr.write(text)
   },
 }
-/** EX_USAGE of sysexits.h. */
-const USAGE_STATUS = 64
 const EXAMPLES = `
 Examples:
   $ sealgate check --config /etc/sealgate.yaml

@@ -8,9 +8,13 @@ export function nearest(word: string, candidates: Iterable<string>): string | un
   const wanted = fold(word)
   let best: { candidate: string; distance: number } | undefined
   for (const candidate of candidates) {
-    const distance = editDistance(wanted, fold(candidate))
-    const limit = Math.max(1, Math.floor(Math.max(word.length, candidate.length) / 3))
-    if (distance <= limit && (best === undefined || distance < best.distance)) best = { candidate, distance }
+    const known = fold(candidate)
+    const distance = editDistance(wanted, known)
+    const length = Math.max(wanted.length, known.length)
+    const limit = Math.max(1, Math.floor(length / 3))
+    // Of two single letters, every one is "one edit" from the other.
+    if (distance <= limit && distance < length && (best === undefined || distance < best.distance))
+      best = { candidate, distance }
   }
   return best?.candidate
 }
