@@ -18,6 +18,9 @@ export function softhsmModule() {
     .find((path) => existsSync(path))
 }
 
+/** @type {Requirement['packages']} */
+const SOFTHSM_PACKAGES = { apt: ['softhsm2'], dnf: ['softhsm'], apk: ['softhsm'], brew: ['softhsm'] }
+
 /** @type {readonly Requirement[]} */
 export const BUILD_TOOLS = [
   command('make', { apt: ['make'], dnf: ['make'], apk: ['make'], brew: ['make'] }),
@@ -30,7 +33,7 @@ export const SOFTHSM = [
   {
     name: 'SoftHSM',
     present: () => softhsmModule() !== undefined,
-    packages: { apt: ['softhsm2'], dnf: ['softhsm'], apk: ['softhsm'], brew: ['softhsm'] },
+    packages: SOFTHSM_PACKAGES,
   },
 ]
 
@@ -38,6 +41,16 @@ export const SOFTHSM = [
 export const TEST_TOOLS = [
   command('curl', { apt: ['curl'], dnf: ['curl'], apk: ['curl'], brew: ['curl'] }),
   command('openssl', { apt: ['openssl'], dnf: ['openssl'], apk: ['openssl'], brew: ['openssl'] }),
+  command('softhsm2-util', SOFTHSM_PACKAGES),
+  command('pkcs11-tool', { apt: ['opensc'], dnf: ['opensc'], apk: ['opensc'], brew: ['opensc'] }),
+  // The native tests link the C++ parts outside Node, so they need what Node brings otherwise.
+  header('openssl/ssl.h', {
+    apt: ['libssl-dev'],
+    dnf: ['openssl-devel'],
+    apk: ['openssl-dev'],
+    brew: ['openssl'],
+  }),
+  header('uv.h', { apt: ['libuv1-dev'], dnf: ['libuv-devel'], apk: ['libuv-dev'], brew: ['libuv'] }),
 ]
 
 /** Debian, Fedora, Alpine, Homebrew (Arm and Intel), and a build from source. */
@@ -62,4 +75,19 @@ function softhsmFolders() {
  */
 function command(name, packages) {
   return { name, present: () => hasCommand(name), packages }
+}
+
+/**
+ * @param {string} name
+ * @param {Requirement['packages']} packages
+ * @returns {Requirement}
+ */
+function header(name, packages) {
+  const folders = [
+    '/usr/include',
+    '/usr/local/include',
+    '/opt/homebrew/include',
+    '/opt/homebrew/opt/openssl/include',
+  ]
+  return { name, present: () => folders.some((folder) => existsSync(join(folder, name))), packages }
 }
