@@ -28,8 +28,11 @@ export interface Terminator {
   stopListening(listenerId: number): void
   /** HTTP workers among which new connections of `http` listeners are spread, round-robin. */
   setReceivers(receiverIds: readonly number[]): void
-  /** Ends one suspended handshake step: null fails it (alert internal_error). A handle that is gone is ignored. */
-  finishSign(handle: number, signature: Uint8Array | null): void
+  /**
+   * Ends the suspension of one handshake: null fails it (alert internal_error), and the reason comes back in the
+   * `handshake-failed` event. A handle that is gone is ignored.
+   */
+  finishSign(handle: number, signature: Uint8Array | null, reason?: string): void
   /** tcp mode: try these addresses in order; an empty list closes the connection. A handle that is gone is ignored. */
   connectUpstream(
     handle: number,
@@ -99,7 +102,10 @@ export interface NativeListener {
   readonly host: string
   readonly port: number
   readonly mode: 'http' | 'tcp'
+  /** In preference order; empty: ALPN is not spoken. */
   readonly alpn: readonly string[]
+  /** http: from the handshake to the first byte of plaintext. */
+  readonly idleTimeoutMs: number
 }
 
 export interface NativeAddress {
@@ -145,7 +151,7 @@ export type NativeEvent =
       readonly serverName: string | undefined
       readonly peer: string
       readonly peerPort: number
-      /** `timeout`, `peer closed`, `signature failed` or OpenSSL's reason, e.g. `no shared cipher`. */
+      /** `timeout`, `peer closed`, what `finishSign` was told, or OpenSSL's reason, e.g. `no shared cipher`. */
       readonly reason: string
       readonly durationMs: number
     }

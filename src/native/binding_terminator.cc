@@ -176,7 +176,10 @@ class TerminatorWrap final : public Napi::ObjectWrap<TerminatorWrap> {
 
   void JS_finishSign(const Napi::CallbackInfo& info) {
     const Handle handle = ToHandle(info[0]);
-    Registry::Instance().Send(handle, FinishSign{handle, info[1].IsNull() ? Bytes() : ToBytes(info[1])});
+    FinishSign answer{.handle = handle};
+    if (!info[1].IsNull()) answer.signature = ToBytes(info[1]);
+    if (info[2].IsString()) answer.reason = ToText(info[2]);
+    Registry::Instance().Send(handle, std::move(answer));
   }
 
   void JS_connectUpstream(const Napi::CallbackInfo& info) {

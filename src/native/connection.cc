@@ -169,8 +169,9 @@ void Connection::HandshakeTurn() {
   }
 }
 
-void Connection::FinishSign(std::span<const uint8_t> signature) {
-  if (state_ != State::kSigning || !tls_->operation().Finish(signature)) return;
+void Connection::FinishSign(struct FinishSign answer) {
+  if (state_ != State::kSigning || !tls_->operation().Finish(answer.signature)) return;
+  sign_failure_ = std::move(answer.reason);
   thread_->stats().signatures_pending.fetch_sub(1, std::memory_order_relaxed);
   turn_scheduled_ = true;
   thread_->ScheduleResume(handle_);
@@ -196,6 +197,7 @@ void Connection::OnHandshakeDone() {
 }
 
 void Connection::OnHandshakeFailed(std::string reason) {
+  if (!sign_failure_.empty()) reason = std::move(sign_failure_);
   thread_->stats().handshakes_failed.fetch_add(1, std::memory_order_relaxed);
   const bool plaintext = tls_ != nullptr && tls_->operation().state() == SignOperation::State::kNone &&
                          reason == "http request" && listener_->mode == ListenerMode::kHttp;

@@ -48,7 +48,7 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   Connection& operator=(const Connection&) = delete;
 
   // Commands.
-  void FinishSign(std::span<const uint8_t> signature);
+  void FinishSign(struct FinishSign answer);
   void RouteTo(ConnectUpstream command);
   void Abort();  // ends with a reset
 
@@ -112,6 +112,7 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   UniqueFd fd_;
   std::unique_ptr<PollHandle> poll_;
   std::unique_ptr<TlsStream> tls_;
+  std::string sign_failure_;
   std::unique_ptr<TcpRoute> route_;     // tcp mode, from ConnectUpstream on
   std::shared_ptr<Receiver> receiver_;  // http mode, once a worker has the connection
   std::unique_ptr<Relay> relay_;        // last: borrows tls_

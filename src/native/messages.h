@@ -114,7 +114,8 @@ struct Receiver {
 
 struct FinishSign {
   Handle handle = 0;
-  Bytes signature;  // empty: failed
+  Bytes signature;     // empty: failed
+  std::string reason;  // of the failure, for the log
 };
 
 struct ConnectUpstream {

@@ -101,7 +101,7 @@ void TlsThread::ReadInbox() {
 void TlsThread::Execute(Command& command) {
   std::visit(Overloaded{
                  [this](FinishSign& finish) {
-                   if (Connection* connection = Find(finish.handle)) connection->FinishSign(finish.signature);
+                   if (Connection* connection = Find(finish.handle)) connection->FinishSign(std::move(finish));
                  },
                  [this](ConnectUpstream& route) {
                    if (Connection* connection = Find(route.handle)) connection->RouteTo(std::move(route));

@@ -1,0 +1,347 @@
+/**
+ * The composition root: builds the parts from a configuration, starts them in order, stops them in reverse.
+ *
+ * HSMs first (is there anybody to sign?), then TLS, the HTTP workers, the listeners, and last the operator's
+ * window. Nothing else in Sealgate knows more than one part.
+ */
+
+import { lookup } from 'node:dns/promises'
+import { isIP } from 'node:net'
+import { type AdminSource, type Readiness, startAdminServer } from './admin/admin-server.ts'
+import type { Config, ListenerOptions } from './config/config.ts'
+import { HsmError, TlsError } from './errors.ts'
+import { SigningService } from './hsm/signing-service.ts'
+import { createLog, type Log } from './log.ts'
+import { exposition } from './metrics/exposition.ts'
+import { createMetrics, type Metrics } from './metrics/metrics.ts'
+import { tlsMetrics } from './metrics/tls-metrics.ts'
+import { loadAddon, type NativeEstablished } from './native/addon.ts'
+import { startRedirect } from './proxy/redirect.ts'
+import { HttpWorkers } from './proxy/workers.ts'
+import { type TcpRoute, TlsFront } from './tls/tls-front.ts'
+import { TcpUpstream } from './upstream/tcp.ts'
+
+export interface App {
+  /** As bound, in the order of the configuration. */
+  readonly listeners: readonly OpenListener[]
+  /**
+   * Stops accepting, lets open requests and connections end, and stops; what is still open at the drain timeout
+   * is cut off. Idempotent.
+   */
+  drain(): Promise<void>
+  /** Stops now. Idempotent. */
+  destroy(): Promise<void>
+}
+
+export interface OpenListener {
+  readonly name: string
+  readonly host: string
+  readonly port: number
+  readonly protocol: ListenerOptions['protocol']
+}
+
+export interface CheckFinding {
+  readonly level: 'ok' | 'warning' | 'error'
+  readonly subject: string
+  readonly message: string
+  readonly error?: HsmError
+}
+
+/**
+ * @throws {HsmError} when a certificate has no HSM that can sign for it; {TlsError} when an address cannot be
+ *   listened on; {NativeError} when the addon does not load. Everything that had started is stopped then.
+ */
+export async function startApp(config: Config): Promise<App> {
+  const app = new RunningApp(config)
+  try {
+    await app.start()
+  } catch (error) {
+    await app.destroy()
+    throw error
+  }
+  return app
+}
+
+/** Reaches every HSM, matches every key with its certificate, signs and verifies once, and stops. */
+export async function checkApp(config: Config): Promise<readonly CheckFinding[]> {
+  const { log, flush } = createLog({ level: 'error', sync: true })
+  const signing = signingService(config, log, createMetrics())
+  try {
+    const problems = await signing.start()
+    const certificates = config.certificates.map(({ certificate, key }, index): CheckFinding => {
+      const subject = certificate.file
+      const names = certificate.names.join(', ')
+      const { ready, schemes } = signing.key(index)
+      if (!ready) return { level: 'error', subject, message: `no HSM signs with ${key.uri} for ${names}` }
+      return { level: 'ok', subject, message: `${names}: ${schemes.map(({ name }) => name).join(' ')}` }
+    })
+    const hsms = problems.map((error): CheckFinding => {
+      return { level: 'error', subject: error.hsm ?? 'hsm', message: error.message, error }
+    })
+    const well = signing.status().filter(({ name }) => !problems.some(({ hsm }) => hsm === name))
+    const up = well.map(({ name }): CheckFinding => ({ level: 'ok', subject: name, message: 'signs' }))
+    return [...hsms, ...up, ...certificates]
+  } finally {
+    await signing.close()
+    flush()
+  }
+}
+
+class RunningApp implements App {
+  readonly listeners: OpenListener[] = []
+  readonly #config: Config
+  readonly #log: Log
+  readonly #flush: () => void
+  readonly #metrics = createMetrics()
+  readonly #signing: SigningService
+  readonly #tcpUpstreams: ReadonlyMap<string, TcpUpstream>
+  /** What has started, last first. */
+  readonly #stops: (() => unknown)[] = []
+  #tls: TlsFront | undefined
+  #workers: HttpWorkers | undefined
+  #state: 'starting' | 'ready' | 'draining' | 'stopped' = 'starting'
+  #drained: Promise<void> | undefined
+  #destroyed: Promise<void> | undefined
+
+  constructor(config: Config) {
+    this.#config = config
+    const { log, flush } = createLog({ level: config.log.level, sync: true })
+    this.#log = log
+    this.#flush = flush
+    this.#signing = signingService(config, log, this.#metrics)
+    this.#tcpUpstreams = new Map(
+      config.upstreams.map((upstream) => [upstream.name, new TcpUpstream(upstream)]),
+    )
+    for (const { certificate } of config.certificates) {
+      const labels = { name: certificate.names[0] ?? certificate.file, key_type: certificate.keyType }
+      this.#metrics.certificateExpiry.set(labels, certificate.notAfterMs / 1000)
+    }
+  }
+
+  async start(): Promise<void> {
+    await this.#startSigning()
+    const tls = this.#startTls()
+    await this.#startWorkers(tls)
+    for (const [id, listener] of this.#config.listeners.entries()) await this.#listen(tls, id, listener)
+    await this.#startAdmin(tls)
+    this.#state = 'ready'
+    this.#log.info({ listeners: this.listeners }, 'ready')
+  }
+
+  drain(): Promise<void> {
+    this.#drained ??= this.#drain()
+    return this.#drained
+  }
+
+  destroy(): Promise<void> {
+    this.#destroyed ??= this.#destroy()
+    return this.#destroyed
+  }
+
+  async #startSigning(): Promise<void> {
+    this.#stops.unshift(() => this.#signing.close())
+    const problems = await this.#signing.start()
+    const unserved = this.#config.certificates.filter((_, index) => !this.#signing.key(index).ready)
+    if (unserved.length > 0) throw cannotSign(unserved, problems)
+    for (const { hsm, code, message } of problems)
+      this.#log.warn({ hsm, code, reason: message }, 'HSM not ready')
+  }
+
+  #startTls(): TlsFront {
+    const config = this.#config
+    const tls = new TlsFront({
+      addon: loadAddon(),
+      threads: config.threads.tls,
+      tls: config.tls,
+      signTimeoutMs: config.signing.timeoutMs,
+      credentials: config.certificates.map(({ certificate }, index) => ({
+        certificate,
+        key: this.#signing.key(index),
+      })),
+      listenerName: (id) => config.listeners[id]?.name ?? String(id),
+      log: this.#log,
+      accessLog: config.log.access,
+      routeTcp: (connection) => this.#routeTcp(connection),
+      onConnectFailed: (address) => {
+        for (const upstream of this.#tcpUpstreams.values()) upstream.markFailed(address)
+      },
+    })
+    this.#tls = tls
+    this.#stops.unshift(() => tls.close())
+    return tls
+  }
+
+  async #startWorkers(tls: TlsFront): Promise<void> {
+    const listeners = this.#config.listeners.flatMap((listener, id) =>
+      listener.protocol === 'http' ? [{ id, http: listener.http }] : [],
+    )
+    if (listeners.length === 0) return
+    const workers = new HttpWorkers({
+      count: this.#config.threads.http,
+      worker: {
+        listeners,
+        upstreams: this.#config.upstreams.filter(({ servers }) => servers[0]?.scheme === 'http'),
+        log: this.#config.log,
+      },
+      log: this.#log,
+      onReceivers: (ids) => tls.setReceivers(ids),
+    })
+    this.#workers = workers
+    this.#stops.unshift(() => workers.close())
+    tls.setReceivers(await workers.start())
+  }
+
+  async #listen(tls: TlsFront, id: number, listener: ListenerOptions): Promise<void> {
+    const { name, protocol, address } = listener
+    if (protocol === 'redirect') {
+      const redirect = await startRedirect({ address, log: this.#log, ...this.#httpsPort() })
+      this.#stops.unshift(() => redirect.close())
+      this.listeners.push({ name, protocol, host: address.host, port: redirect.port })
+      return
+    }
+    const port = tls.listen({
+      id,
+      host: await ipAddress(address.host),
+      port: address.port,
+      mode: protocol,
+      alpn: protocol === 'http' ? HTTP_ALPN : listener.alpn,
+      idleTimeoutMs: protocol === 'http' ? listener.http.keepAliveMs : this.#config.tls.handshakeTimeoutMs,
+    })
+    this.listeners.push({ name, protocol, host: address.host, port })
+  }
+
+  /** Where a redirect leads: the first http listener. */
+  #httpsPort(): { httpsPort?: number } {
+    const https = this.listeners.find(({ protocol }) => protocol === 'http')
+    const configured = this.#config.listeners.find(({ protocol }) => protocol === 'http')
+    const port = https?.port ?? configured?.address.port
+    return port === undefined ? {} : { httpsPort: port }
+  }
+
+  async #startAdmin(tls: TlsFront): Promise<void> {
+    if (this.#config.admin === undefined) return
+    const source: AdminSource = {
+      ready: () => this.#readiness(),
+      status: () => this.#status(tls),
+      metrics: () => this.#exposition(tls),
+    }
+    const admin = await startAdminServer(this.#config.admin.address, source, this.#log)
+    this.#stops.unshift(() => admin.close())
+    this.#log.info({ host: admin.host, port: admin.port }, 'admin')
+  }
+
+  async #routeTcp(connection: NativeEstablished): Promise<TcpRoute> {
+    const listener = this.#config.listeners[connection.listenerId]
+    const name = listener?.protocol === 'tcp' ? listener.upstream : ''
+    const options = this.#config.upstreams.find((upstream) => upstream.name === name)
+    const upstream = this.#tcpUpstreams.get(name)
+    if (options === undefined || upstream === undefined) throw new RangeError(`no upstream "${name}"`)
+    const { connectTimeoutMs, idleTimeoutMs } = options
+    return { addresses: await upstream.addresses(), connectTimeoutMs, idleTimeoutMs }
+  }
+
+  #readiness(): Readiness {
+    const reasons = this.#config.certificates
+      .filter((_, index) => !this.#signing.key(index).ready)
+      .map(({ certificate }) => `no HSM can sign for ${certificate.file}`)
+    if (this.#state !== 'ready') reasons.push(this.#state)
+    return { ready: reasons.length === 0, reasons }
+  }
+
+  #status(tls: TlsFront): unknown {
+    return {
+      state: this.#state,
+      listeners: this.listeners,
+      hsms: this.#signing.status(),
+      certificates: this.#config.certificates.map(({ certificate, key }, index) => ({
+        file: certificate.file,
+        names: certificate.names,
+        keyType: certificate.keyType,
+        key: key.uri,
+        hsms: key.hsms,
+        ready: this.#signing.key(index).ready,
+        daysLeft: Math.floor((certificate.notAfterMs - Date.now()) / DAY_MS),
+      })),
+      upstreams: this.#config.upstreams.map(({ name, servers }) => ({
+        name,
+        servers: servers.map(({ scheme, host, port }) => `${scheme}://${host}:${port}`),
+      })),
+      tls: tls.stats(),
+    }
+  }
+
+  async #exposition(tls: TlsFront): Promise<string> {
+    const own = await this.#metrics.registry.getMetricsAsJSON()
+    const workers = (await this.#workers?.metrics()) ?? []
+    const listenerName = (id: number): string => this.#config.listeners[id]?.name ?? String(id)
+    return exposition([own, tlsMetrics(tls.stats(), listenerName), ...workers])
+  }
+
+  async #drain(): Promise<void> {
+    if (this.#state === 'stopped') return
+    this.#state = 'draining'
+    this.#log.info({ timeoutMs: this.#config.drainTimeoutMs }, 'draining')
+    const deadlineMs = performance.now() + this.#config.drainTimeoutMs
+    this.#tls?.drain(
+      this.#config.listeners.flatMap(({ protocol }, id) => (protocol === 'redirect' ? [] : [id])),
+    )
+    void this.#workers?.drain()
+    while (this.#openConnections() > 0 && performance.now() < deadlineMs) await pause(DRAIN_POLL_MS)
+    const cut = this.#openConnections()
+    if (cut > 0) this.#log.warn({ connections: cut }, 'drain timeout: open connections are cut off')
+    await this.destroy()
+  }
+
+  #openConnections(): number {
+    const connections = this.#tls?.stats().connections ?? []
+    return connections.reduce((sum, { handshaking, idle, active }) => sum + handshaking + idle + active, 0)
+  }
+
+  async #destroy(): Promise<void> {
+    this.#state = 'stopped'
+    for (const stop of this.#stops.splice(0)) await stop()
+    this.#log.info('stopped')
+    this.#flush()
+  }
+}
+
+const HTTP_ALPN = ['h2', 'http/1.1']
+const DAY_MS = 24 * 3600 * 1000
+const DRAIN_POLL_MS = 20
+
+function signingService(config: Config, log: Log, metrics: Metrics): SigningService {
+  return new SigningService({
+    hsms: config.hsms,
+    keys: config.certificates.map(({ certificate, key }) => ({
+      key,
+      spki: certificate.spki,
+      keyType: certificate.keyType,
+    })),
+    signing: config.signing,
+    log,
+    metrics,
+  })
+}
+
+/** One problem is thrown as it is; several are all told. */
+function cannotSign(unserved: Config['certificates'], problems: readonly HsmError[]): HsmError {
+  const [first] = problems
+  if (first !== undefined && problems.length === 1) return first
+  const files = unserved.map(({ certificate }) => certificate.file).join(', ')
+  const reasons = problems.map(({ message }) => `\n  ${message}`).join('')
+  return new HsmError('ERR_HSM_ALL_FAILED', `no HSM can sign for ${files}:${reasons}`, { errors: problems })
+}
+
+/** The addon takes addresses only. @throws {TlsError} when the name has none. */
+async function ipAddress(host: string): Promise<string> {
+  if (isIP(host) !== 0) return host
+  try {
+    return (await lookup(host)).address
+  } catch (cause) {
+    throw new TlsError('ERR_TLS_LISTEN', `cannot listen on ${host}: the name has no address here`, { cause })
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms))
+}

@@ -1,0 +1,201 @@
+/**
+ * The TLS endpoint as the rest of Sealgate sees it: credentials in, signatures asked for, connections out.
+ *
+ * The threads are C++'s (`native/`); what is decided here is which key signs, which upstream a tcp connection goes
+ * to, and what is said in the log. A signature never holds a thread: the handshake is suspended, and
+ * `finishSign` resumes it.
+ */
+
+import { performance } from 'node:perf_hooks'
+import { SealgateError, TlsError } from '../errors.ts'
+import type { Log } from '../log.ts'
+import type {
+  NativeAddon,
+  NativeAddress,
+  NativeEstablished,
+  NativeEvent,
+  NativeListener,
+  NativeSignRequest,
+  NativeStats,
+  Terminator,
+} from '../native/addon.ts'
+import { schemeByCodePoint } from '../signing.ts'
+import { type Credentials, nativeCredentials } from './credentials.ts'
+import type { TlsOptions } from './options.ts'
+import { tlsPolicy } from './policy.ts'
+import { TicketKeys } from './ticket-keys.ts'
+
+/** Where one connection in tcp mode goes. */
+export interface TcpRoute {
+  /** IP addresses in the order in which to try them. */
+  readonly addresses: readonly NativeAddress[]
+  readonly connectTimeoutMs: number
+  readonly idleTimeoutMs: number
+}
+
+export interface TlsFrontOptions {
+  readonly addon: NativeAddon
+  readonly threads: number
+  readonly tls: TlsOptions
+  readonly signTimeoutMs: number
+  readonly credentials: readonly Credentials[]
+  readonly listenerName: (listenerId: number) => string
+  readonly log: Log
+  /** Log every tcp connection that ends. */
+  readonly accessLog: boolean
+  readonly routeTcp: (connection: NativeEstablished) => TcpRoute | Promise<TcpRoute>
+  readonly onConnectFailed: (upstreamAddress: string) => void
+}
+
+export class TlsFront {
+  readonly #options: TlsFrontOptions
+  readonly #terminator: Terminator
+  readonly #ticketKeys: TicketKeys
+  #closed = false
+
+  /** @throws {NativeError} `ERR_NATIVE_OPENSSL` when OpenSSL refuses a certificate. */
+  constructor(options: TlsFrontOptions) {
+    this.#options = options
+    this.#terminator = new options.addon.Terminator({
+      threads: options.threads,
+      handshakeTimeoutMs: options.tls.handshakeTimeoutMs,
+      onSign: (requests) => {
+        for (const request of requests) this.#sign(request)
+      },
+      onEstablished: (connections) => {
+        for (const connection of connections) void this.#route(connection)
+      },
+      onEvents: (events) => {
+        for (const event of events) this.#tell(event)
+      },
+    })
+    try {
+      const policy = tlsPolicy({ ticketLifetimeMs: options.tls.ticketRotationMs })
+      this.#terminator.setCredentials(nativeCredentials(options.credentials), policy)
+    } catch (error) {
+      this.#terminator.close()
+      throw error
+    }
+    this.#ticketKeys = new TicketKeys({
+      rotationMs: options.tls.ticketRotationMs,
+      apply: (keys) => this.#terminator.setTicketKeys(keys),
+    })
+  }
+
+  /**
+   * @returns the port, which matters when 0 was asked for.
+   * @throws {TlsError} `ERR_TLS_LISTEN` with the address and the cure.
+   */
+  listen(listener: NativeListener): number {
+    try {
+      return this.#terminator.listen(listener)
+    } catch (cause) {
+      throw listenError(listener, cause)
+    }
+  }
+
+  /** HTTP workers that take connections from now on. */
+  setReceivers(receiverIds: readonly number[]): void {
+    this.#terminator.setReceivers(receiverIds)
+  }
+
+  /** Takes what is in the backlogs, then stops listening; silent connections are closed after a grace. */
+  drain(listenerIds: readonly number[]): void {
+    for (const id of listenerIds) this.#terminator.stopListening(id)
+    this.#terminator.drain()
+  }
+
+  stats(): NativeStats {
+    return this.#terminator.stats()
+  }
+
+  /** Ends every connection now. Idempotent. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#ticketKeys.close()
+    this.#terminator.close()
+  }
+
+  #sign(request: NativeSignRequest): void {
+    const scheme = schemeByCodePoint(request.scheme)
+    const credentials = this.#options.credentials[request.keyId]
+    if (scheme === undefined || credentials === undefined) {
+      this.#terminator.finishSign(request.handle, null, `no key for signature scheme ${request.scheme}`)
+      return
+    }
+    credentials.key
+      .sign({
+        scheme,
+        message: request.message,
+        deadlineMs: performance.now() + this.#options.signTimeoutMs,
+        connection: { id: request.handle, serverName: request.serverName, peer: request.peer },
+      })
+      .then(
+        (signature) => this.#terminator.finishSign(request.handle, signature),
+        (error: unknown) => this.#terminator.finishSign(request.handle, null, failureText(error)),
+      )
+  }
+
+  async #route(connection: NativeEstablished): Promise<void> {
+    const closed = { connectTimeoutMs: 1, idleTimeoutMs: 1 }
+    try {
+      const route = await this.#options.routeTcp(connection)
+      this.#terminator.connectUpstream(connection.handle, route.addresses, route)
+    } catch (error) {
+      this.#options.log.warn({ connection: connection.handle, reason: failureText(error) }, 'no upstream')
+      this.#terminator.connectUpstream(connection.handle, [], closed)
+    }
+  }
+
+  #tell(event: NativeEvent): void {
+    const { log, listenerName } = this.#options
+    switch (event.type) {
+      case 'handshake-failed': {
+        const { type: _, listenerId, reason, ...facts } = event
+        const line = { listener: listenerName(listenerId), ...facts, reason }
+        if (reason.startsWith(SIGNATURE_FAILED)) log.warn(line, 'handshake failed')
+        else log.info(line, 'handshake failed')
+        return
+      }
+      case 'connection-closed': {
+        if (!this.#options.accessLog) return
+        const { type: _, connection, ...facts } = event
+        const { handle, listenerId, ...tls } = connection
+        log.info({ connection: handle, listener: listenerName(listenerId), ...tls, ...facts }, 'connection')
+        return
+      }
+      case 'connect-failed':
+        this.#options.onConnectFailed(event.upstream)
+        log.warn({ upstream: event.upstream, reason: event.reason }, 'upstream connect failed')
+        return
+      case 'accept-failed':
+        log.error({ listener: listenerName(event.listenerId), reason: event.reason }, 'accept failed')
+        return
+      default:
+        event satisfies never
+    }
+  }
+}
+
+const SIGNATURE_FAILED = 'signature failed'
+
+function failureText(error: unknown): string {
+  if (error instanceof SealgateError) return `${SIGNATURE_FAILED}: ${error.code}: ${error.message}`
+  return `${SIGNATURE_FAILED}: ${error instanceof Error ? error.message : String(error)}`
+}
+
+function listenError(listener: NativeListener, cause: unknown): TlsError {
+  const address = listener.host.includes(':') ? `[${listener.host}]` : listener.host
+  const place = `${address}:${listener.port}`
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
+  const cure = LISTEN_CURES[code] ?? (cause instanceof Error ? cause.message : String(cause))
+  return new TlsError('ERR_TLS_LISTEN', `cannot listen on ${place}: ${cure}`, { cause })
+}
+
+const LISTEN_CURES: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'the port is in use (see who has it: ss -ltnp); stop that program or choose another port',
+  EACCES:
+    'no permission for a port below 1024 (grant it: setcap cap_net_bind_service=+ep on node, or choose a higher port)',
+  EADDRNOTAVAIL: 'this machine has no such address; use one that `ip addr` shows, or 0.0.0.0 for all',
+}
