@@ -28,9 +28,13 @@ export class Http1Listener {
       keepAliveTimeout: keepAliveMs,
       connectionsCheckingInterval: CHECK_EVERY_MS,
       insecureHTTPParser: false,
+      // Checked in request-head.ts with everything else about Host, so that the refusal is recorded too.
+      requireHostHeader: false,
     })
     this.#server.on('request', (request, response) => this.#serve(request, response, false))
     this.#server.on('checkContinue', (request, response) => this.#serve(request, response, true))
+    // Any other expectation is ignored, as RFC 9110 §10.1.1 allows.
+    this.#server.on('checkExpectation', (request, response) => this.#serve(request, response, false))
     this.#server.on('connect', (request, socket) => this.#refuse(socket, 'ERR_REQUEST_METHOD', request))
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
       this.#onClientError(error, socket),

@@ -43,6 +43,8 @@ export class Http2Listener {
     const resets = new ResetBudget()
     // Garbage and lost connections; 'close' follows, and open exchanges record themselves.
     session.on('error', () => connection.socket.destroy())
+    // Sockets here may be half open; an HTTP/2 client that has stopped sending has left.
+    connection.socket.on('end', () => session.destroy())
     session.on(
       'stream',
       (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number, rawHeaders: string[]) => {
@@ -80,5 +82,8 @@ export class Http2Listener {
 
 /** The peer opens streams only to cancel them (CVE-2023-44487): it is told so and loses the connection. */
 function calm(session: ServerHttp2Session): void {
-  if (!session.destroyed) session.destroy(undefined, constants.NGHTTP2_ENHANCE_YOUR_CALM)
+  if (session.destroyed) return
+  session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+  // destroy() would send a GOAWAY of its own: let this one leave first.
+  setImmediate(() => session.destroy())
 }

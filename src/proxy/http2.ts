@@ -71,7 +71,8 @@ export class Http2Downstream implements Downstream {
   }
 
   abort(): void {
-    this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+    // Not close(): that would end the response properly first, and reset an ended stream.
+    this.#stream.destroy(new Error('the response broke off'))
   }
 
   #sendTrailers(): void {

@@ -1,0 +1,174 @@
+/**
+ * Requests that must not be forwarded: ambiguous framing (request smuggling), ambiguous hosts, oversized or
+ * endless headers, abuse of HTTP/2. Each ends with its status or the connection's end; the upstream sees nothing.
+ */
+
+import { connect as connectHttp2, constants } from 'node:http2'
+import { connect } from 'node:net'
+import { expect, test, vi } from 'vitest'
+import { readAll, sendRaw } from './support/clients.ts'
+import { startFront } from './support/front-server.ts'
+import { startUpstream } from './support/upstreams.ts'
+
+const refused: Readonly<Record<string, readonly [bytes: string, status: number]>> = {
+  'a length and chunks together': [
+    'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+    400,
+  ],
+  'two different lengths': [
+    'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab',
+    400,
+  ],
+  'a length that is no number': ['POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +1\r\n\r\na', 400],
+  'chunked twice': [
+    'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n',
+    400,
+  ],
+  'a coding besides chunked': [
+    'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n',
+    400,
+  ],
+  'a coding disguised by a tab': [
+    'POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \tx-chunked\r\n\r\n0\r\n\r\n',
+    400,
+  ],
+  'chunks in HTTP/1.0': ['POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', 400],
+  'a space before the colon': ['GET / HTTP/1.1\r\nHost: a\r\nX-Name : b\r\n\r\n', 400],
+  'a folded line': ['GET / HTTP/1.1\r\nHost: a\r\nX-Name: b\r\n c\r\n\r\n', 400],
+  'a bare line feed': ['GET / HTTP/1.1\nHost: a\n\n', 400],
+  'a NUL in a value': ['GET / HTTP/1.1\r\nHost: a\r\nX-Name: a\0b\r\n\r\n', 400],
+  'two Hosts': ['GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n', 400],
+  'no Host': ['GET / HTTP/1.1\r\n\r\n', 400],
+  'a Host with a path': ['GET / HTTP/1.1\r\nHost: a/b\r\n\r\n', 400],
+  'a Host with a quote': ['GET / HTTP/1.1\r\nHost: a";for=x\r\n\r\n', 400],
+  'a target with user information': ['GET http://a@b/ HTTP/1.1\r\nHost: b\r\n\r\n', 400],
+  'a target of another scheme': ['GET ftp://b/ HTTP/1.1\r\nHost: b\r\n\r\n', 400],
+  'an asterisk without OPTIONS': ['GET * HTTP/1.1\r\nHost: a\r\n\r\n', 400],
+  'no HTTP at all': ['\x16\x03\x01\x02\x00\x01', 400],
+  'the method CONNECT': ['CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n', 501],
+  'the method TRACE': ['TRACE / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n', 501],
+  'too large headers': [`GET / HTTP/1.1\r\nHost: a\r\nX-Name: ${'x'.repeat(20_000)}\r\n\r\n`, 431],
+}
+
+for (const [what, [bytes, status]] of Object.entries(refused)) {
+  test(`a request with ${what} is refused with ${status}`, async () => {
+    await using upstream = await startUpstream((_request, response) => response.end('reached'))
+    await using front = await startFront({ upstreams: { web: [upstream.port] } })
+    const socket = connect(front.http1Port, '127.0.0.1')
+    socket.write(bytes, 'latin1')
+    // Refusals of well-formed messages leave the connection open: half-close ends it.
+    socket.once('data', () => socket.end())
+    const reply = await readAll(socket)
+
+    expect(reply.text).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `))
+    expect(upstream.requests).toHaveLength(0)
+    await vi.waitFor(() => expect(front.lines.map((line) => line.status)).toEqual([status]))
+  })
+}
+
+test('bytes after a refused request are never taken for another one', async () => {
+  await using upstream = await startUpstream((_request, response) => response.end('reached'))
+  await using front = await startFront({ upstreams: { web: [upstream.port] } })
+
+  const smuggled = 'GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n'
+  const head =
+    'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'
+  const reply = await sendRaw(front.http1Port, head + smuggled)
+
+  expect(reply.text.match(/^HTTP/gm)).toHaveLength(1)
+  expect(upstream.requests).toHaveLength(0)
+})
+
+test('a request whose headers do not end in time gets 408', async () => {
+  await using upstream = await startUpstream((_request, response) => response.end())
+  await using front = await startFront({
+    upstreams: { web: [upstream.port] },
+    listener: { headerTimeoutMs: 500 },
+  })
+
+  const reply = await sendRaw(front.http1Port, 'GET / HTTP/1.1\r\nHost: a\r\nX-Sl')
+
+  expect(reply.text).toMatch(/^HTTP\/1\.1 408 /)
+  expect(front.lines[0]).toMatchObject({ status: 408, code: 'ERR_REQUEST_TIMEOUT' })
+})
+
+test('an idle keep-alive connection is closed after its time', async () => {
+  await using upstream = await startUpstream((_request, response) => response.end('ok'))
+  await using front = await startFront({
+    upstreams: { web: [upstream.port] },
+    listener: { keepAliveMs: 300 },
+  })
+
+  const reply = await sendRaw(front.http1Port, 'GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+
+  expect(reply).toMatchObject({ end: 'closed' })
+  expect(reply.text).toMatch(/ok$/)
+})
+
+test('OPTIONS * is answered here', async () => {
+  await using upstream = await startUpstream((_request, response) => response.end('reached'))
+  await using front = await startFront({ upstreams: { web: [upstream.port] } })
+
+  const reply = await sendRaw(front.http1Port, 'OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+
+  expect(reply.text).toMatch(/^HTTP\/1\.1 204 /)
+  expect(upstream.requests).toHaveLength(0)
+})
+
+test('an unknown expectation is ignored', async () => {
+  await using upstream = await startUpstream((_request, response) => response.end('served'))
+  await using front = await startFront({ upstreams: { web: [upstream.port] } })
+
+  const bytes = 'GET / HTTP/1.1\r\nHost: a\r\nExpect: miracle\r\nConnection: close\r\n\r\n'
+  const reply = await sendRaw(front.http1Port, bytes)
+
+  expect(reply.text).toMatch(/^HTTP\/1\.1 200 [\s\S]*served$/)
+  expect(upstream.requests[0]?.headers).not.toHaveProperty('expect')
+})
+
+/** A number is our status; a string is how nghttp2 resets the stream before we see the request. */
+const http2Refused: Readonly<Record<string, readonly [headers: Record<string, string>, outcome: unknown]>> = {
+  'an authority that is not its Host': [{ ':authority': 'a', host: 'b' }, 400],
+  'a path that is none': [{ ':authority': 'a', ':path': 'index.html' }, 'NGHTTP2_PROTOCOL_ERROR'],
+  'a bad authority': [{ ':authority': 'a/b' }, 'NGHTTP2_PROTOCOL_ERROR'],
+  'the method TRACE': [{ ':authority': 'a', ':method': 'TRACE' }, 501],
+}
+for (const [what, [headers, outcome]] of Object.entries(http2Refused)) {
+  test(`an HTTP/2 request with ${what} is refused with ${outcome}`, async () => {
+    await using upstream = await startUpstream((_request, response) => response.end('reached'))
+    await using front = await startFront({ upstreams: { web: [upstream.port] } })
+    const session = connectHttp2(`http://127.0.0.1:${front.http2Port}`)
+    session.on('error', () => {})
+    const stream = session.request({ ':path': '/', ...headers })
+
+    const seen = await new Promise((resolve) => {
+      stream.on('response', (fields) => resolve(fields[':status']))
+      stream.on('error', (error) => resolve(error.message.split(' ').at(-1)))
+    })
+
+    expect(seen).toBe(outcome)
+    expect(upstream.requests).toHaveLength(0)
+    session.destroy()
+  })
+}
+
+test('a client that opens HTTP/2 streams only to cancel them loses its connection', async () => {
+  await using upstream = await startUpstream(() => {})
+  await using front = await startFront({ upstreams: { web: [upstream.port] } })
+  const session = connectHttp2(`http://127.0.0.1:${front.http2Port}`)
+  session.on('error', () => {})
+  const goaway = new Promise((resolve) => session.on('goaway', resolve))
+
+  const timer = setInterval(() => {
+    for (let i = 0; i < 50 && !session.closed; i++) {
+      const stream = session.request({ ':path': '/' })
+      stream.on('error', () => {})
+      setImmediate(() => stream.close(constants.NGHTTP2_CANCEL))
+    }
+  }, 5)
+
+  expect(await goaway).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+  clearInterval(timer)
+  await vi.waitFor(() => expect(front.front.connections).toBe(0))
+  session.destroy()
+})

@@ -1,0 +1,98 @@
+/**
+ * Leaving: requests under way are served to the end, clients are told to come back elsewhere, idle connections
+ * get a moment for a request that is already on the wire, and nothing is left afterwards.
+ */
+
+import { connect as connectHttp2 } from 'node:http2'
+import { connect } from 'node:net'
+import { expect, test, vi } from 'vitest'
+import { curl, readAll } from './support/clients.ts'
+import { startFront } from './support/front-server.ts'
+import { startUpstream } from './support/upstreams.ts'
+
+test('open requests finish, and keep-alive connections are told to close', async () => {
+  const finish: (() => void)[] = []
+  await using upstream = await startUpstream((_request, response) => {
+    response.flushHeaders()
+    finish.push(() => response.end('whole'))
+  })
+  await using front = await startFront({ upstreams: { web: [upstream.port] } })
+  const http1 = curl(`http://127.0.0.1:${front.http1Port}/`)
+  const http2 = curl('--http2-prior-knowledge', `http://127.0.0.1:${front.http2Port}/`)
+  await vi.waitFor(() => expect(finish).toHaveLength(2))
+
+  const drained = front.front.drain()
+  for (const end of finish) end()
+
+  expect(await http1).toMatchObject({ exitCode: 0, stdout: 'whole' })
+  expect(await http2).toMatchObject({ exitCode: 0, stdout: 'whole' })
+  await drained
+  expect(front.front.connections).toBe(0)
+  expect(front.resets).toEqual([])
+})
+
+test('a request that crosses the drain on an idle connection is served, with Connection: close', async () => {
+  await using upstream = await startUpstream((_request, response) => response.end('ok'))
+  await using front = await startFront({ upstreams: { web: [upstream.port] } })
+  const socket = connect(front.http1Port, '127.0.0.1')
+  const reply = readAll(socket)
+  socket.write('GET /before HTTP/1.1\r\nHost: a\r\n\r\n')
+  await vi.waitFor(() => expect(front.lines).toHaveLength(1))
+
+  const drained = front.front.drain()
+  socket.write('GET /during HTTP/1.1\r\nHost: a\r\n\r\n')
+
+  const { text, end } = await reply
+  const [before = '', during = ''] = text.split(/(?=HTTP\/1\.1 200)/)
+  expect(before).toContain('Connection: keep-alive')
+  expect(during).toContain('Connection: close')
+  expect(end).toBe('closed')
+  await drained
+})
+
+test('idle connections of both protocols are closed after a moment', async () => {
+  await using upstream = await startUpstream((_request, response) => response.end('ok'))
+  await using front = await startFront({ upstreams: { web: [upstream.port] } })
+  const socket = connect(front.http1Port, '127.0.0.1')
+  const http1 = readAll(socket)
+  const session = connectHttp2(`http://127.0.0.1:${front.http2Port}`)
+  const goaway = new Promise((resolve) => session.on('goaway', resolve))
+  const closed = new Promise((resolve) => session.on('close', resolve))
+  await vi.waitFor(() => expect(front.front.connections).toBe(2))
+
+  const first = front.front.drain()
+  const second = front.front.drain()
+
+  expect(await goaway).toBe(0)
+  expect((await http1).end).toBe('closed')
+  await closed
+  await Promise.all([first, second])
+})
+
+test('destroy ends everything now, twice as well as once', async () => {
+  await using upstream = await startUpstream(() => {})
+  await using front = await startFront({ upstreams: { web: [upstream.port] } })
+  const request = curl(`http://127.0.0.1:${front.http1Port}/`)
+  await vi.waitFor(() => expect(upstream.requests).toHaveLength(1))
+
+  await Promise.all([front.front.destroy(), front.front.destroy()])
+
+  expect((await request).exitCode).not.toBe(0)
+  await vi.waitFor(() => expect(front.front.connections).toBe(0))
+})
+
+test('each request is counted once, under its status or as aborted', async () => {
+  await using upstream = await startUpstream((request, response) => {
+    if (request.url === '/slow') return
+    response.writeHead(Number(request.url?.slice(1))).end()
+  })
+  await using front = await startFront({ upstreams: { web: [upstream.port] } })
+  const get = (path: string) => curl('--max-time', '0.5', `http://127.0.0.1:${front.http1Port}${path}`)
+
+  await Promise.all([get('/200'), get('/201'), get('/404'), get('/503'), get('/slow')])
+
+  await vi.waitFor(() => expect(front.lines).toHaveLength(5))
+  const { values } = await front.metrics.requests.get()
+  const counts = Object.fromEntries(values.map(({ labels, value }) => [labels.status, value]))
+  expect(counts).toEqual({ '2xx': 2, '4xx': 1, '5xx': 1, aborted: 1 })
+})
