@@ -7,11 +7,7 @@
 
 import { mkdir, writeFile } from 'node:fs/promises'
 import { parseArgs } from 'node:util'
-import { WRK_OPENSSL_CONFIG } from './measure/load.mjs'
 import { describeMachine } from './measure/machine.mjs'
-import { startUpstream } from './peers/nginx.mjs'
-import { SEALGATE } from './peers/peer.mjs'
-import { requireBuild } from './peers/sealgate.mjs'
 import { toMarkdown, writeIntoReadme } from './report.mjs'
 import { handshakeCpu } from './rows/handshake-cpu.mjs'
 import { hsmLatency } from './rows/hsm-latency.mjs'
@@ -19,9 +15,7 @@ import { httpRequests } from './rows/http-requests.mjs'
 import { idleMemory } from './rows/idle-memory.mjs'
 import { steadyUnderFlood } from './rows/steady-under-flood.mjs'
 import { tcpRelay } from './rows/tcp-relay.mjs'
-import { createFileCredentials, createToken } from './setup/token.mjs'
-import { compileLoadTools, findTools } from './setup/tools.mjs'
-import { Workspace } from './setup/workspace.mjs'
+import { createBench } from './setup/bench.mjs'
 
 const ROWS = [handshakeCpu, hsmLatency, httpRequests, tcpRelay, idleMemory, steadyUnderFlood]
 const README = new URL('README.md', import.meta.url)
@@ -36,21 +30,8 @@ try {
 
 /** @param {ReturnType<typeof readArguments>} settings */
 async function main({ rows, seconds, repeat, without, write }) {
-  if (!without.has(SEALGATE)) requireBuild()
-  const tools = await findTools()
-  const workspace = new Workspace()
+  const bench = await createBench({ seconds, repeat, without })
   try {
-    const { dir } = workspace
-    const [load, token, file] = await Promise.all([
-      compileLoadTools(dir),
-      createToken(dir, tools),
-      createFileCredentials(dir),
-    ])
-    const wrkConfig = `${dir}/wrk.cnf`
-    await writeFile(wrkConfig, WRK_OPENSSL_CONFIG)
-    const { port: upstreamPort } = await startUpstream({ workspace })
-    const bench = { workspace, tools, load, token, file, wrkConfig, upstreamPort, seconds, repeat, without }
-
     const measured = []
     for (const row of rows) {
       console.error(row.title)
@@ -68,7 +49,7 @@ async function main({ rows, seconds, repeat, without, write }) {
     )
     if (write) await writeIntoReadme(README, markdown)
   } finally {
-    await workspace.close()
+    await bench.workspace.close()
   }
 }
 
