@@ -67,7 +67,10 @@ async function profile(name, seconds) {
 async function perf(workspace, args) {
   try {
     const output = await workspace.run({ name: 'perf', command: 'perf', args, limitMs: 120_000 })
-    return output.replace(/[ -]+$/gm, '').trim()
+    return output
+      .replace(/[ -]+$/gm, '')
+      .replace(/\n{2,}/g, '\n')
+      .trimEnd()
   } catch (cause) {
     throw new Error('perf does not run; install it with: sudo apt-get install linux-perf', { cause })
   }
