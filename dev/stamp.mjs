@@ -2,7 +2,7 @@
 /** Skips a build whose inputs have not changed: their digest is kept beside the output. */
 
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { root } from './paths.mjs'
 
@@ -45,7 +45,7 @@ function digestOf(inputs, matching) {
  * @returns {string[]} sorted
  */
 function filesIn(path, matching) {
-  if (path.includes('.')) return [path]
+  if (statSync(join(root, path)).isFile()) return [path]
   return readdirSync(join(root, path), { recursive: true, encoding: 'utf8' })
     .filter((name) => matching.test(name))
     .sort()
