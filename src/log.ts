@@ -24,7 +24,8 @@ export function createLog(options: { level: LogLevel; sync: boolean }): { log: L
   return { log, flush: () => flushQuietly(stream) }
 }
 
-const BUFFER_BYTES = 16 * 1024
+// Below the 16 KiB that sonic-boom writes at once; it refuses to start otherwise.
+const BUFFER_BYTES = 8 * 1024
 const FLUSH_INTERVAL_MS = 250
 
 function buffered(): DestinationStream & { flushSync(): void } {
