@@ -38,26 +38,39 @@ function describeProgram(terminal: Terminal, ended: (status: number) => void): C
     .exitOverride()
     .configureOutput({ writeOut: (text) => terminal.out(text), writeErr: (text) => terminal.err(text) })
     .addHelpText('after', EXAMPLES)
-    .action(() => program.help({ error: true }))
 
   // Each command is loaded when it is asked for: --help works where the native addon does not.
-  program
-    .command('run')
-    .description('run the proxy until TERM or INT')
-    .requiredOption('--config <file>', 'configuration, see config/README.md')
-    .action(async ({ config }: { config: string }) => {
-      const { run } = await import('./run.ts')
-      ended(await run(config))
-    })
-  program
-    .command('check')
-    .description('check the configuration, reach every HSM and let every key sign once')
-    .requiredOption('--config <file>', 'configuration, see config/README.md')
-    .action(async ({ config }: { config: string }) => {
+  addCommand(program, 'run', 'run the proxy until TERM or INT', async (config) => {
+    const { run } = await import('./run.ts')
+    ended(await run(config))
+  })
+  addCommand(
+    program,
+    'check',
+    'check the configuration, reach every HSM and let every key sign once',
+    async (config) => {
       const { check } = await import('./check.ts')
       ended(await check(config, terminal))
-    })
+    },
+  )
   return program
+}
+
+function addCommand(
+  program: Command,
+  name: string,
+  description: string,
+  action: (config: string) => Promise<void>,
+): void {
+  const command = program
+    .command(name)
+    .description(description)
+    .option('--config <file>', 'configuration, see config/README.md (required)')
+    .action(({ config }: { config?: string }) => {
+      // Not requiredOption(): that complains before it sees that --confg was meant.
+      if (config === undefined) return command.error('error: --config FILE is missing')
+      return action(config)
+    })
 }
 
 function reportFailure(error: unknown, terminal: Terminal): number {

@@ -1,0 +1,114 @@
+/** Signals and a proxy that takes its time: one drains, the second does not wait, HUP promises nothing. */
+
+import { EventEmitter } from 'node:events'
+import { pino } from 'pino'
+import { expect, test } from 'vitest'
+import { type SignalSource, type Stoppable, serveUntilSignal } from '../../../src/cli/signals.ts'
+
+/** A program whose steps end when the test says so. */
+function scenario() {
+  const events: string[] = []
+  const lines: string[] = []
+  const signals = new EventEmitter()
+  const started = deferred<void>()
+  const drained = deferred<void>()
+  const app: Stoppable = {
+    drain: async () => {
+      events.push('drain')
+      await drained.promise
+    },
+    destroy: async () => {
+      events.push('destroy')
+    },
+  }
+  const source: SignalSource = signals
+  const status = serveUntilSignal({
+    signals: source,
+    log: pino({}, { write: (line: string) => lines.push(line) }),
+    start: async () => {
+      await started.promise
+      events.push('started')
+      return app
+    },
+  })
+  const send = (signal: string) => signals.emit(signal, signal)
+  return { events, lines, signals, send, status, started, drained }
+}
+
+function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (error: Error) => void } {
+  let settle: { resolve: (value: T) => void; reject: (error: Error) => void } | undefined
+  const promise = new Promise<T>((resolve, reject) => {
+    settle = { resolve, reject }
+  })
+  return { promise, resolve: (value) => settle?.resolve(value), reject: (error) => settle?.reject(error) }
+}
+
+test.each(['SIGTERM', 'SIGINT'])('%s drains, and the status is 0', async (signal) => {
+  const { events, signals, send, status, started, drained } = scenario()
+  started.resolve()
+  await expect.poll(() => events).toEqual(['started'])
+
+  send(signal)
+  await expect.poll(() => events).toEqual(['started', 'drain'])
+  drained.resolve()
+
+  expect(await status).toBe(0)
+  expect(events).toEqual(['started', 'drain'])
+  expect(signals.eventNames()).toEqual([])
+})
+
+test('a second signal stops now, and the status says which', async () => {
+  const { events, send, status, started } = scenario()
+  started.resolve()
+  await expect.poll(() => events).toEqual(['started'])
+
+  send('SIGTERM')
+  send('SIGINT')
+
+  expect(await status).toBe(128 + 2)
+  expect(events).toEqual(['started', 'drain', 'destroy'])
+})
+
+test('a signal during the start drains as soon as it has started', async () => {
+  const { events, send, status, started, drained } = scenario()
+
+  send('SIGTERM')
+  started.resolve()
+  drained.resolve()
+
+  expect(await status).toBe(0)
+  expect(events).toEqual(['started', 'drain'])
+})
+
+test('a second signal during the start does not wait for it', async () => {
+  const { events, send, status } = scenario()
+
+  send('SIGTERM')
+  send('SIGTERM')
+
+  expect(await status).toBe(128 + 15)
+  expect(events).toEqual([])
+})
+
+test('HUP says that it does not reload, and changes nothing', async () => {
+  const { events, lines, send, status, started, drained } = scenario()
+  started.resolve()
+  await expect.poll(() => events).toEqual(['started'])
+
+  send('SIGHUP')
+  expect(lines.join()).toContain('does not reload')
+  expect(events).toEqual(['started'])
+
+  send('SIGTERM')
+  drained.resolve()
+  expect(await status).toBe(0)
+})
+
+test('a failed start is thrown, and no signal is listened to any more', async () => {
+  const { signals, status, started } = scenario()
+
+  started.reject(new Error('port in use'))
+
+  await expect(status).rejects.toThrow('port in use')
+  expect(signals.eventNames()).toEqual([])
+})
