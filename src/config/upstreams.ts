@@ -62,7 +62,7 @@ const HTTP_PORT = 80
 const HOST_NAME =
   /^(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*\.?$/
 const SCHEME_CURES: Readonly<Record<string, string>> = {
-  h2c: 'h2c:// is not supported yet: use http:// (HTTP/1.1); nearly every server that speaks h2c speaks it too',
+  h2c: 'h2c:// is not supported yet: use http://, which is HTTP/1.1',
   https:
     'https:// is not supported yet: Sealgate speaks plain text to its upstreams; use http:// on a network you trust',
   tls: 'tls:// is not supported yet: use tcp:// on a network you trust',
