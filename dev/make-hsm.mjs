@@ -16,6 +16,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { issueMissingCertificates, KEYS } from './credentials.mjs'
+import { isRunning } from './lock.mjs'
 import { Stop } from './steps.mjs'
 import { makeToken, softhsmConf } from './token.mjs'
 import { softhsmModule } from './tools.mjs'
@@ -70,15 +71,6 @@ function removeLeftovers(state) {
     const pid = /\.building-(\d+)$/.exec(name)?.[1]
     if (pid === undefined || isRunning(Number(pid))) continue
     rmSync(join(state, name), { recursive: true, force: true })
-  }
-}
-
-/** @param {number} pid */
-function isRunning(pid) {
-  try {
-    return process.kill(pid, 0)
-  } catch {
-    return false
   }
 }
 

@@ -5,8 +5,12 @@
  * Until the npm packages are there, only Node's own modules may be imported: hence the late imports.
  */
 
+import { join } from 'node:path'
+
 import { buildNative, buildTypeScript } from './build.mjs'
+import { alone } from './lock.mjs'
 import { installNpmPackages } from './npm-packages.mjs'
+import { root } from './paths.mjs'
 import { Stop, step } from './steps.mjs'
 import { installMissing } from './system-packages.mjs'
 import { BUILD_TOOLS, SOFTHSM } from './tools.mjs'
@@ -18,9 +22,11 @@ import { BUILD_TOOLS, SOFTHSM } from './tools.mjs'
 export async function prepare(paths, moreTools = []) {
   checkNode()
   await step('system packages', () => installMissing([...BUILD_TOOLS, ...SOFTHSM, ...moreTools]))
-  await step('npm packages', installNpmPackages)
-  await step('native addon', buildNative)
-  await step('program', buildTypeScript)
+  await alone(join(root, '.sealgate/setup.lock'), async () => {
+    await step('npm packages', installNpmPackages)
+    await step('native addon', buildNative)
+    await step('program', buildTypeScript)
+  })
   await prepareHsm(paths)
 }
 
