@@ -24,7 +24,7 @@ export const handshakeCpu = {
     const peers = { ...hsmPeers(softHsm(bench)), ...nginxFile }
     return alternate(bench, peers, async (peer) => {
       const { seconds } = bench
-      await handshakeLoad(bench, peer, { concurrency: CONCURRENCY, seconds: 1 })
+      await handshakeLoad(bench, peer, { concurrency: CONCURRENCY, seconds: 2 })
       const bare = await withCpu(peer, () =>
         handshakeLoad(bench, peer, { concurrency: CONCURRENCY, seconds }),
       )

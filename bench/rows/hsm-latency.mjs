@@ -23,7 +23,7 @@ export const hsmLatency = {
       const figures = { [ERRORS]: 0 }
       for (const delayMs of DELAYS_MS) {
         await hsm.setSignDelay(delayMs)
-        await handshakeLoad(bench, peer, { concurrency: CONCURRENCY, seconds: 1 })
+        await handshakeLoad(bench, peer, { concurrency: CONCURRENCY, seconds: 2 })
         const result = await handshakeLoad(bench, peer, { concurrency: CONCURRENCY, seconds: bench.seconds })
         figures[`rate${delayMs}`] = result.perSecond
         if (delayMs === 3) figures['p99at3'] = result.latencyMs.p99

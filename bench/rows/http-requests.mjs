@@ -19,7 +19,7 @@ export const httpRequests = {
     const { [SEALGATE]: sealgate } = hsmPeers(softHsm(bench))
     if (sealgate === undefined) throw new Error('no Sealgate among the peers')
     return alternate(bench, { [SEALGATE]: sealgate, ...nodeHttps, ...nginxFile }, async (peer) => {
-      await wrk(bench, peer, { connections: CONNECTIONS, seconds: 1, path: '/' })
+      await wrk(bench, peer, { connections: CONNECTIONS, seconds: 2, path: '/' })
       const { result, cpu } = await withCpu(peer, () =>
         wrk(bench, peer, { connections: CONNECTIONS, seconds: bench.seconds, path: '/' }),
       )

@@ -23,7 +23,7 @@ export const tcpRelay = {
 
   async run(bench) {
     return alternate(bench, relays(softHsm(bench)), async (peer) => {
-      await wrk(bench, peer, { ...SMALL, seconds: 1 })
+      await wrk(bench, peer, { ...SMALL, seconds: 2 })
       const small = await withCpu(peer, () => wrk(bench, peer, { ...SMALL, seconds: bench.seconds }))
       const large = await withCpu(peer, () => wrk(bench, peer, { ...LARGE, seconds: bench.seconds }))
       const megabytes = large.result.bytes / 1e6

@@ -39,12 +39,12 @@ export function softHsm({ tools, token }) {
  */
 export async function delayedHsm({ workspace, tools, token }, name) {
   const module = `${workspace.dir}/${name}.so`
-  await run('cc', ['-O2', '-shared', '-fPIC', '-o', module, source, '-ldl', '-lpthread'])
+  await run('cc', ['-std=c17', '-O2', '-shared', '-fPIC', '-o', module, source, '-ldl'])
   const control = `${workspace.dir}/${name}.control`
   /** @type {DelayedHsm['setSignDelay']} */
   const setSignDelay = async (milliseconds) => {
     // Renamed into place: no reader ever sees half a file.
-    await writeFile(`${control}.new`, `C_Sign delay=${milliseconds}ms\n`)
+    await writeFile(`${control}.new`, `C_Sign delay ${milliseconds * 1000}\n`)
     await rename(`${control}.new`, control)
   }
   await setSignDelay(0)

@@ -80,8 +80,10 @@ export class Workspace {
     const limit = Date.now() + START_LIMIT_MS
     while (!(await isReady())) {
       if (hasEnded(program.child) || Date.now() > limit) {
+        const { exitCode, signalCode } = program.child
         await program.stop()
-        throw new Error(`${options.name} does not start:\n${program.logTail()}`)
+        const how = signalCode ?? (exitCode === null ? 'not ready in time' : `exit ${exitCode}`)
+        throw new Error(`${options.name} does not start (${how}):\n${program.logTail()}`)
       }
       await delay(20)
     }
