@@ -2,6 +2,7 @@
 
 import type { Socket } from 'node:net'
 import type { NativeEstablished } from '../native/addon.ts'
+import type { Downstream } from './downstream.ts'
 import { Forwarding } from './forwarding.ts'
 
 /** What TLS found out about a connection. `handle` names it towards the addon. */
@@ -22,6 +23,7 @@ export class Connection {
   readonly #reset: (handle: number) => void
   #farewell: Farewell | undefined
   #open = 0
+  #latest: Downstream | undefined
   #state: 'serving' | 'draining' | 'closing' = 'serving'
 
   /** @param reset makes TLS end the connection with a TCP reset. */
@@ -46,8 +48,14 @@ export class Connection {
     return this.#state !== 'serving'
   }
 
-  exchangeBegins(): void {
+  /** The exchange that began last; it may have ended. */
+  get latest(): Downstream | undefined {
+    return this.#latest
+  }
+
+  exchangeBegins(downstream: Downstream): void {
     this.#open += 1
+    this.#latest = downstream
   }
 
   exchangeEnds(): void {

@@ -2,13 +2,14 @@
 
 import type { Readable } from 'node:stream'
 import type { Connection } from './connection.ts'
-import type { RequestHead } from './request-head.ts'
 import type { ResponseHead } from './response-head.ts'
 
 export interface Downstream {
   readonly connection: Connection
   /** As in access logs. */
   readonly protocol: 'HTTP/1.0' | 'HTTP/1.1' | 'HTTP/2.0'
+  /** It is the client's turn: to send more of the body, or to read what was written. */
+  readonly awaitsClient: boolean
   /** Bytes of the request's body taken so far. */
   readonly bytesReceived: number
   /** Set once, before anything else is called. */
@@ -33,10 +34,4 @@ export interface DownstreamObserver {
   onDownstreamDrain(): void
   /** Called once. `complete`: the whole response was handed to TLS. */
   onDownstreamClosed(complete: boolean): void
-}
-
-/** The request's head and the half that answers it, or the reason why it cannot be served. */
-export interface IncomingExchange {
-  readonly head: RequestHead
-  readonly downstream: Downstream
 }

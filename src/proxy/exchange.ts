@@ -21,8 +21,6 @@ import { nextRequestId, type RequestRecorder } from './request-record.ts'
 import { linkFields, responseHead, responseTrailers } from './response-head.ts'
 
 export interface ExchangeOptions {
-  /** Name of the listener. */
-  readonly listener: string
   readonly head: RequestHead
   readonly downstream: Downstream
   readonly upstream: HttpUpstream
@@ -190,9 +188,8 @@ export class Exchange implements Dispatcher.DispatchHandler, DownstreamObserver 
   }
 
   #record(complete: boolean): void {
-    const { listener, head, downstream, upstream, recorder } = this.#options
+    const { head, downstream, upstream, recorder } = this.#options
     recorder.add({
-      listener,
       facts: downstream.connection.facts,
       requestId: this.#requestId,
       method: head.method,

@@ -24,10 +24,14 @@ export interface HttpFrontOptions {
   /** Access log; undefined: none. */
   readonly log: Log | undefined
   readonly metrics: Metrics
+  /** A client that neither sends nor reads when it is its turn is given up after this; default 60 s. */
+  readonly stallTimeoutMs?: number
   /** Makes TLS end a connection with a TCP reset; called before the plaintext socket is destroyed. */
   readonly reset: (handle: number) => void
 }
 
+/** nginx's client_body_timeout and send_timeout. */
+const STALL_TIMEOUT_MS = 60_000
 /** An idle connection lives this long after a drain began: a request may be on its way. */
 const DRAIN_GRACE_MS = 2_000
 
@@ -46,10 +50,11 @@ export class HttpFront {
     this.#upstreams = new Map(
       options.upstreams.map((upstream) => [upstream.name, new HttpUpstream(upstream)]),
     )
-    const recorder = new RequestRecorder(options.log, options.metrics)
+    const { log, metrics, stallTimeoutMs = STALL_TIMEOUT_MS } = options
     for (const { id, http } of options.listeners) {
       const route = compileRoutes(http.routes, (name) => this.#upstream(name))
-      const service = new Service({ listener: http, route, recorder })
+      const recorder = new RequestRecorder({ listener: http.name, log, metrics })
+      const service = new Service({ listener: http, route, recorder, stallTimeoutMs })
       this.#http1.set(id, new Http1Listener(service))
       this.#http2.set(id, new Http2Listener(service))
     }

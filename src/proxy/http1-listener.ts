@@ -1,6 +1,7 @@
 /** Requests of HTTP/1.x connections, on a node:http server that never listens itself. */
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { type ErrorCode, httpStatus, RequestError } from '../errors.ts'
 import type { Connection } from './connection.ts'
@@ -39,6 +40,8 @@ export class Http1Listener {
     this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
       this.#onClientError(error, socket),
     )
+    this.#server.timeout = service.stallTimeoutMs
+    this.#server.on('timeout', (socket) => this.#onTimeout(socket))
     // Header timeouts are enforced from this event on, which a server that does not listen never emits.
     this.#server.emit('listening')
   }
@@ -68,6 +71,15 @@ export class Http1Listener {
     this.#service.serve(downstream, start, request.rawHeaders)
   }
 
+  /** Nothing has moved for the keep-alive or the stall timeout. */
+  #onTimeout(socket: Socket): void {
+    const connection = this.#connections.get(socket)
+    if (connection === undefined || connection.open === 0) socket.destroySoon()
+    else if (connection.latest?.awaitsClient) connection.abort()
+    // The upstream's turn; its own timeouts see to it.
+    else socket.setTimeout(this.#service.stallTimeoutMs)
+  }
+
   #onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
     const connection = this.#connections.get(socket)
     const code = CLIENT_ERRORS[error.code ?? ''] ?? 'ERR_REQUEST_MALFORMED'
@@ -95,7 +107,6 @@ export class Http1Listener {
     socket.end(rawErrorResponse(status, requestId), () => socket.destroy())
     if (connection === undefined) return
     this.#service.recorder.add({
-      listener: this.#service.listener.name,
       facts: connection.facts,
       requestId,
       method: request?.method ?? '',
@@ -107,10 +118,6 @@ export class Http1Listener {
       bytesReceived: 0,
       bytesSent: 0,
       durationMs: 0,
-      upstream: undefined,
-      upstreamAddress: undefined,
-      upstreamMs: undefined,
-      attempts: 0,
       failure,
     })
   }

@@ -29,8 +29,13 @@ export class Http1Downstream implements Downstream {
     this.connection = options.connection
     this.protocol = request.httpVersionMinor === 0 ? 'HTTP/1.0' : 'HTTP/1.1'
     this.#expectsContinue = options.expectsContinue
-    this.connection.exchangeBegins()
+    this.connection.exchangeBegins(this)
     response.on('close', () => this.#onClose())
+  }
+
+  get awaitsClient(): boolean {
+    const sending = !this.#request.complete && this.#request.readableFlowing === true
+    return sending || this.connection.socket.writableLength > 0
   }
 
   openBody(): Readable {

@@ -68,7 +68,8 @@ export class Http2Listener {
     rawHeaders: readonly string[],
   ): void {
     const expectsContinue = headers.expect?.toLowerCase() === '100-continue'
-    const downstream = new Http2Downstream(stream, { connection, expectsContinue })
+    const { stallTimeoutMs } = this.#service
+    const downstream = new Http2Downstream(stream, { connection, expectsContinue, stallTimeoutMs })
     const start = {
       method: headers[':method'] ?? '',
       target: headers[':path'] ?? '',

@@ -18,12 +18,17 @@ export class Http2Downstream implements Downstream {
 
   constructor(
     stream: ServerHttp2Stream,
-    options: { readonly connection: Connection; readonly expectsContinue: boolean },
+    options: {
+      readonly connection: Connection
+      readonly expectsContinue: boolean
+      readonly stallTimeoutMs: number
+    },
   ) {
     this.#stream = stream
     this.connection = options.connection
     this.#expectsContinue = options.expectsContinue
-    this.connection.exchangeBegins()
+    this.connection.exchangeBegins(this)
+    this.#watch(options.stallTimeoutMs)
     // A reset by the client is an event like any other here: 'close' tells the rest.
     stream.on('error', () => {})
     stream.on('close', () => {
@@ -31,6 +36,11 @@ export class Http2Downstream implements Downstream {
       this.observer?.onDownstreamClosed(complete)
       this.connection.exchangeEnds()
     })
+  }
+
+  get awaitsClient(): boolean {
+    const sending = !this.#stream.readableEnded && this.#stream.readableFlowing === true
+    return sending || this.#stream.writableLength > 0
   }
 
   openBody(): Readable {
@@ -73,6 +83,14 @@ export class Http2Downstream implements Downstream {
   abort(): void {
     // Not close(): that would end the response properly first, and reset an ended stream.
     this.#stream.destroy(new Error('the response broke off'))
+  }
+
+  #watch(stallTimeoutMs: number): void {
+    this.#stream.setTimeout(stallTimeoutMs, () => {
+      if (this.awaitsClient) this.#stream.close(constants.NGHTTP2_CANCEL)
+      // The upstream's turn; its own timeouts see to it.
+      else this.#stream.setTimeout(stallTimeoutMs)
+    })
   }
 
   #sendTrailers(): void {

@@ -1,7 +1,6 @@
 /** What the main thread and an HTTP worker say to each other; all of it survives a structured clone. */
 
 import type { MetricObjectWithValues, MetricValue } from 'prom-client'
-import type { LogLevel } from '../log.ts'
 import type { UpstreamOptions } from '../upstream/options.ts'
 import type { HttpListenerOptions } from './options.ts'
 
@@ -9,7 +8,7 @@ export interface WorkerOptions {
   /** `id` is the one under which the listener was given to the terminator. */
   readonly listeners: readonly { readonly id: number; readonly http: HttpListenerOptions }[]
   readonly upstreams: readonly UpstreamOptions[]
-  readonly log: { readonly level: LogLevel; readonly access: boolean }
+  readonly log: { readonly access: boolean }
 }
 
 export type ToWorker =

@@ -7,7 +7,6 @@ import type { RequestStart } from './request-head.ts'
 import { nextRequestId, type RequestRecorder } from './request-record.ts'
 
 interface OwnAnswerOptions {
-  readonly listener: string
   readonly recorder: RequestRecorder
   readonly downstream: Downstream
   readonly start: RequestStart
@@ -35,9 +34,8 @@ export class OwnAnswer implements DownstreamObserver {
   onDownstreamDrain(): void {}
 
   onDownstreamClosed(complete: boolean): void {
-    const { listener, recorder, downstream, start, failure } = this.#options
+    const { recorder, downstream, start, failure } = this.#options
     recorder.add({
-      listener,
       facts: downstream.connection.facts,
       requestId: this.#requestId,
       method: start.method,
@@ -49,10 +47,6 @@ export class OwnAnswer implements DownstreamObserver {
       bytesReceived: downstream.bytesReceived,
       bytesSent: this.#bytesSent,
       durationMs: performance.now() - this.#startedAtMs,
-      upstream: undefined,
-      upstreamAddress: undefined,
-      upstreamMs: undefined,
-      attempts: 0,
       failure,
     })
   }

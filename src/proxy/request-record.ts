@@ -11,7 +11,6 @@ import type { Metrics } from '../metrics/metrics.ts'
 import type { ConnectionFacts } from './connection.ts'
 
 export interface RequestRecord {
-  readonly listener: string
   readonly facts: ConnectionFacts
   readonly requestId: string
   readonly method: string
@@ -22,56 +21,74 @@ export interface RequestRecord {
   /** 499: the client left before there was one. */
   readonly status: number
   readonly aborted: boolean
+  /** Of the body. */
   readonly bytesReceived: number
   readonly bytesSent: number
   readonly durationMs: number
-  /** undefined: no route matched, or the request was no request. */
-  readonly upstream: string | undefined
-  /** The last server tried; undefined when none was. */
-  readonly upstreamAddress: string | undefined
-  /** From the start of the last attempt to the response's headers; undefined when none came. */
-  readonly upstreamMs: number | undefined
-  readonly attempts: number
   readonly failure: SealgateError | undefined
+  /** Absent: no route matched, or the request was no request. */
+  readonly upstream?: string
+  /** The last server tried; absent when none was. */
+  readonly upstreamAddress?: string | undefined
+  /** From the start of the last attempt to the response's headers; absent when none came. */
+  readonly upstreamMs?: number | undefined
+  readonly attempts?: number
 }
 
-/** One per HTTP worker. */
+/** One per listener and HTTP worker. */
 export class RequestRecorder {
+  readonly #listener: string
   readonly #log: Log | undefined
   readonly #metrics: Metrics
-  readonly #labels = new Map<string, StatusSeries>()
+  readonly #series = new Map<string, StatusSeries>()
+  readonly #logs = new WeakMap<ConnectionFacts, Log>()
 
-  /** @param log undefined: no access log. */
-  constructor(log: Log | undefined, metrics: Metrics) {
-    this.#log = log
-    this.#metrics = metrics
+  /** @param options.log undefined: no access log. */
+  constructor(options: {
+    readonly listener: string
+    readonly log: Log | undefined
+    readonly metrics: Metrics
+  }) {
+    this.#listener = options.listener
+    this.#log = options.log
+    this.#metrics = options.metrics
   }
 
   add(record: RequestRecord): void {
     this.#count(record)
-    this.#log?.info(line(record))
+    if (this.#log !== undefined) this.#logOf(record.facts, this.#log).info(line(record))
   }
 
   #count(record: RequestRecord): void {
     const status = record.aborted ? 'aborted' : (CLASSES[Math.trunc(record.status / 100)] ?? 'aborted')
-    const series = this.#series(record.listener, record.upstream ?? 'none', status)
+    const series = this.#seriesOf(record.upstream ?? 'none', status)
     series.requests.inc()
     series.requestSeconds.observe(record.durationMs / 1000)
     if (record.upstreamMs !== undefined) series.upstreamSeconds.observe(record.upstreamMs / 1000)
   }
 
-  #series(listener: string, upstream: string, status: string): StatusSeries {
-    const key = `${listener}\n${upstream}\n${status}`
-    const known = this.#labels.get(key)
+  #seriesOf(upstream: string, status: string): StatusSeries {
+    const key = `${status} ${upstream}`
+    const known = this.#series.get(key)
     if (known !== undefined) return known
-    const labels = { listener, upstream, status }
+    const labels = { listener: this.#listener, upstream, status }
     const series = {
       requests: this.#metrics.requests.labels(labels),
       requestSeconds: this.#metrics.requestSeconds.labels(labels),
       upstreamSeconds: this.#metrics.upstreamSeconds.labels(labels),
     }
-    this.#labels.set(key, series)
+    this.#series.set(key, series)
     return series
+  }
+
+  /** What is the same for all requests of a connection is written as JSON once. */
+  #logOf(facts: ConnectionFacts, log: Log): Log {
+    const known = this.#logs.get(facts)
+    if (known !== undefined) return known
+    const { peer, serverName, tlsVersion, cipher, resumed } = facts
+    const child = log.child({ listener: this.#listener, peer, serverName, tlsVersion, cipher, resumed })
+    this.#logs.set(facts, child)
+    return child
   }
 }
 
@@ -94,10 +111,9 @@ const CLASSES = ['aborted', '1xx', '2xx', '3xx', '4xx', '5xx']
 
 /** Flat, with stable names; what is undefined is left out by the log. */
 function line(record: RequestRecord): object {
-  const { facts, upstreamMs, failure } = record
+  const { upstreamMs, attempts = 0, failure } = record
   return {
-    listener: record.listener,
-    peer: facts.peer,
+    requestId: record.requestId,
     method: record.method,
     host: record.host,
     target: record.target,
@@ -110,12 +126,7 @@ function line(record: RequestRecord): object {
     upstream: record.upstream,
     upstreamAddress: record.upstreamAddress,
     upstreamMs: upstreamMs === undefined ? undefined : rounded(upstreamMs),
-    attempts: record.attempts > 1 ? record.attempts : undefined,
-    serverName: facts.serverName,
-    tlsVersion: facts.tlsVersion,
-    cipher: facts.cipher,
-    resumed: facts.resumed,
-    requestId: record.requestId,
+    attempts: attempts > 1 ? attempts : undefined,
     code: failure?.code,
     reason: failure?.message,
   }

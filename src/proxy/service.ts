@@ -14,36 +14,39 @@ export interface ServiceOptions {
   readonly listener: HttpListenerOptions
   readonly route: Router<HttpUpstream>
   readonly recorder: RequestRecorder
+  /** A client whose turn it is and that neither sends nor reads for this long is given up. */
+  readonly stallTimeoutMs: number
 }
 
 export class Service {
   readonly listener: HttpListenerOptions
   readonly recorder: RequestRecorder
+  readonly stallTimeoutMs: number
   readonly #route: Router<HttpUpstream>
 
   constructor(options: ServiceOptions) {
     this.listener = options.listener
     this.recorder = options.recorder
+    this.stallTimeoutMs = options.stallTimeoutMs
     this.#route = options.route
   }
 
   /** @param rawHeaders flat name/value list as received. */
   serve(downstream: Downstream, start: RequestStart, rawHeaders: readonly string[]): void {
-    const listener = this.listener.name
     const { recorder } = this
     try {
       if (REFUSED_METHODS.has(start.method)) throw methodRefused(start.method)
       const head = requestHead(start, rawHeaders, downstream.connection.forwarding)
       if (head.path === '*') {
-        OwnAnswer.send({ listener, recorder, downstream, start, failure: undefined })
+        OwnAnswer.send({ recorder, downstream, start, failure: undefined })
         return
       }
       const upstream = this.#route(head.host, head.path)
       if (upstream === undefined) throw noRoute(head.host)
-      new Exchange({ listener, head, downstream, upstream, recorder }).start()
+      new Exchange({ head, downstream, upstream, recorder }).start()
     } catch (error) {
       if (!(error instanceof SealgateError)) throw error
-      OwnAnswer.send({ listener, recorder, downstream, start, failure: error })
+      OwnAnswer.send({ recorder, downstream, start, failure: error })
     }
   }
 }

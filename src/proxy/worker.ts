@@ -6,7 +6,7 @@
 
 import { Socket } from 'node:net'
 import { parentPort, workerData } from 'node:worker_threads'
-import { createLog } from '../log.ts'
+import { createAccessLog } from '../log.ts'
 import { createMetrics } from '../metrics/metrics.ts'
 import { loadAddon, type NativeConnection } from '../native/addon.ts'
 import { HttpFront } from './front.ts'
@@ -14,7 +14,7 @@ import type { FromWorker, ToWorker, WorkerOptions } from './messages.ts'
 
 const options: WorkerOptions = workerData
 const metrics = createMetrics()
-const { log, flush } = createLog({ level: options.log.level, sync: false })
+const { log, flush } = createAccessLog()
 const { ConnectionReceiver } = loadAddon()
 const receiver = new ConnectionReceiver(accept)
 const front = new HttpFront({

@@ -105,6 +105,45 @@ test('an idle keep-alive connection is closed after its time', async () => {
   expect(reply.text).toMatch(/ok$/)
 })
 
+test('a client that stops in the middle of its body is given up, a slow upstream is waited for', async () => {
+  await using upstream = await startUpstream((request, response) => {
+    request.resume().on('end', () => setTimeout(() => response.end('late'), 1_000))
+  })
+  await using front = await startFront({ upstreams: { web: [upstream.port] }, stallTimeoutMs: 300 })
+  const half = 'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf'
+  const whole = 'POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 4\r\n\r\nhalf'
+
+  expect(await sendRaw(front.http1Port, half)).toEqual({ text: '', end: 'reset' })
+  expect((await sendRaw(front.http1Port, whole)).text).toMatch(/late$/)
+
+  expect(front.lines).toMatchObject([{ code: 'ERR_REQUEST_ABORTED', bytesReceived: 4 }, { status: 200 }])
+})
+
+test('an HTTP/2 stream whose body stops is given up, and the connection is not', async () => {
+  await using upstream = await startUpstream((request, response) => {
+    request.resume().on('end', () => setTimeout(() => response.end('late'), 1_000))
+  })
+  await using front = await startFront({ upstreams: { web: [upstream.port] }, stallTimeoutMs: 300 })
+  const session = connectHttp2(`http://127.0.0.1:${front.http2Port}`)
+  session.on('error', () => {})
+  const stalled = session.request({ ':method': 'POST' }, { endStream: false })
+  stalled.write('half')
+  const whole = session.request({ ':path': '/' })
+
+  await new Promise((resolve) => stalled.on('close', resolve))
+  const text = await new Promise<string>((resolve) => {
+    let received = ''
+    whole.on('data', (chunk) => {
+      received += chunk
+    })
+    whole.on('end', () => resolve(received))
+  })
+
+  expect(stalled.rstCode).toBe(constants.NGHTTP2_CANCEL)
+  expect(text).toBe('late')
+  session.destroy()
+})
+
 test('OPTIONS * is answered here', async () => {
   await using upstream = await startUpstream((_request, response) => response.end('reached'))
   await using front = await startFront({ upstreams: { web: [upstream.port] } })

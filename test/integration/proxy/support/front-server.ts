@@ -37,6 +37,7 @@ export async function startFront(options: {
   readonly listener?: Partial<HttpListenerOptions>
   readonly upstream?: Partial<UpstreamOptions>
   readonly peer?: string
+  readonly stallTimeoutMs?: number
 }): Promise<FrontServer> {
   const names = Object.keys(options.upstreams)
   const listener: HttpListenerOptions = {
@@ -56,6 +57,7 @@ export async function startFront(options: {
     upstreams: names.map((name) => upstreamOptions(name, options.upstreams[name] ?? [], options.upstream)),
     log: pino({ base: null }, collector(lines)),
     metrics,
+    stallTimeoutMs: options.stallTimeoutMs ?? 60_000,
     reset: (handle) => {
       resets.push(handle)
       sockets.get(handle)?.resetAndDestroy()
