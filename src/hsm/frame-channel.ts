@@ -19,14 +19,15 @@ export class FrameChannel {
   readonly #onEnd: (error: FrameError | undefined) => void
   #framesPending = 0
   #flushScheduled = false
-  #ended = false
+  #reading = true
+  #writing = true
 
   constructor(options: FrameChannelOptions) {
     this.#socket = options.socket
     this.#onEnd = options.onEnd
     const reader = new FrameReader(options.accepts, options.onFrame)
     this.#socket.on('data', (chunk: Buffer) => {
-      if (this.#ended) return
+      if (!this.#reading) return
       try {
         reader.push(chunk)
       } catch (error) {
@@ -39,7 +40,7 @@ export class FrameChannel {
     this.#socket.on('end', () => this.#end(undefined))
   }
 
-  /** Write one frame with what is passed, then call `written()`. Nothing leaves when the channel has ended. */
+  /** Write one frame, then call `written()`. Nothing leaves any more after `close()` or `destroy()`. */
   get writer(): FrameWriter {
     return this.#writer
   }
@@ -59,7 +60,7 @@ export class FrameChannel {
   flush(done?: () => void): void {
     this.#framesPending = 0
     const bytes = this.#writer.take()
-    if (this.#ended || !this.#socket.writable) {
+    if (!this.#writing || !this.#socket.writable) {
       done?.()
       return
     }
@@ -69,19 +70,22 @@ export class FrameChannel {
   /** Ends the stream after what was written; the other side sees it end. */
   close(): void {
     this.flush()
-    this.#ended = true
+    this.#reading = false
+    this.#writing = false
     this.#socket.end()
   }
 
   /** Drops the stream at once. */
   destroy(): void {
-    this.#ended = true
+    this.#reading = false
+    this.#writing = false
     this.#socket.destroy()
   }
 
+  /** Nothing is read any more; after a FrameError there may still be something to say. */
   #end(error: FrameError | undefined): void {
-    if (this.#ended) return
-    this.#ended = true
+    if (!this.#reading) return
+    this.#reading = false
     this.#onEnd(error)
   }
 }

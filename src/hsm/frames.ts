@@ -131,7 +131,7 @@ export class FrameWriter {
 
   #moveToNewChunk(needed: number): void {
     const pending = this.take()
-    this.#chunk = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, pending.length + needed))
+    this.#chunk = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, 2 * (pending.length + needed)))
     this.#chunk.set(pending)
     this.#start = 0
     this.#end = pending.length

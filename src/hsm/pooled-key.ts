@@ -138,7 +138,7 @@ export class PooledKey implements SigningKey {
 
   /** @returns false when no member can take it now. */
   #dispatch(job: SignJob, nowMs: number): boolean {
-    const holder = this.#choose(job, undefined)
+    const holder = this.#choose(job, this.#takeTurn())
     if (holder === undefined) return false
     if (job.attemptsMade === 0) {
       holder.member.metrics.waited(job.request.scheme, (nowMs - job.startedAtMs) / 1000)
@@ -147,10 +147,9 @@ export class PooledKey implements SigningKey {
     return true
   }
 
-  /** The next member in turn that can do it, has room, and has not failed this job. */
-  #choose(job: SignJob, except: Member | undefined): Holder | undefined {
+  /** The first member from `first` on that can do it, has room, and has not failed this job. */
+  #choose(job: SignJob, first: number, except?: Member): Holder | undefined {
     const count = this.#holders.length
-    const first = this.#takeTurn()
     for (let step = 0; step < count; step++) {
       const holder = this.#holders[(first + step) % count]
       if (holder === undefined) continue
@@ -237,7 +236,7 @@ export class PooledKey implements SigningKey {
   #hedgeIfLate(job: SignJob, nowMs: number): void {
     const slow = job.lastMember
     if (slow === undefined || nowMs - job.lastSentAtMs < slow.hedgeDelayMs) return
-    const other = this.#choose(job, slow)
+    const other = this.#choose(job, this.#turn, slow)
     if (other === undefined) return
     job.hedged = true
     this.#send(job, other, nowMs)

@@ -18,7 +18,7 @@
 //   C_OpenSession cap <n>             CKR_SESSION_COUNT for more than n open sessions
 //   C_OpenSession read-only-refused   CKR_TOKEN_WRITE_PROTECTED unless the session is read-write
 //   C_GetTokenInfo flags <number>     these CKF_* as well
-//   * removed                         no slot has a token, every other call gets CKR_TOKEN_NOT_PRESENT
+//   * removed                         no slot has a token, and whatever needs one gets CKR_TOKEN_NOT_PRESENT
 //   * reboot <n>                      when n has changed: all sessions and objects of before are invalid
 //   * logout <n>                      when n has changed: nobody is logged in any more
 //
@@ -221,7 +221,9 @@ static CK_RV Faults(const char *call) {
     if (!ours || !Applies(rule, call)) continue;
     if (strcmp(effect, "delay") == 0) SleepUs((long long)(rule->from + Random() * (rule->to - rule->from)));
     if (strcmp(effect, "rv") == 0) rv = (CK_RV)rule->from;
-    if (strcmp(effect, "removed") == 0) rv = CKR_TOKEN_NOT_PRESENT;
+    // The module starts and ends without a token; everything else needs one.
+    bool needs_token = strcmp(call, "C_Initialize") != 0 && strcmp(call, "C_Finalize") != 0;
+    if (strcmp(effect, "removed") == 0 && needs_token) rv = CKR_TOKEN_NOT_PRESENT;
     if (strcmp(effect, "exit") == 0) _exit((int)rule->from);
     if (strcmp(effect, "crash") == 0) raise(SIGSEGV);
     while (strcmp(effect, "hang") == 0) SleepUs(1000000);

@@ -38,8 +38,8 @@ export class SoftHsm implements Disposable {
     return { SOFTHSM2_CONF: this.conf }
   }
 
-  addToken(label: string): SoftToken {
-    return new SoftToken(this, label)
+  addToken(label: string, options: { pin?: string } = {}): SoftToken {
+    return new SoftToken(this, label, options)
   }
 
   [Symbol.dispose](): void {
@@ -53,14 +53,15 @@ export class SoftHsm implements Disposable {
 
 export class SoftToken {
   readonly label: string
-  readonly pin = String(randomInt(10_000_000, 100_000_000))
+  readonly pin: string
   /** Holds the PIN, for `pin: { file }`. */
   readonly pinFile: string
   readonly #hsm: SoftHsm
 
-  constructor(hsm: SoftHsm, label: string) {
+  constructor(hsm: SoftHsm, label: string, options: { pin?: string } = {}) {
     this.#hsm = hsm
     this.label = label
+    this.pin = options.pin ?? String(randomInt(10_000_000, 100_000_000))
     this.pinFile = join(hsm.directory, `${label}.pin`)
     writeFileSync(this.pinFile, `${this.pin}\n`, { mode: 0o600 })
     const soPin = String(randomInt(10_000_000, 100_000_000))
@@ -102,10 +103,14 @@ export class SoftToken {
     rmSync(file)
   }
 
-  /** DER SubjectPublicKeyInfo of the public key object with this label. */
-  spki(label: string): Buffer {
+  /** DER SubjectPublicKeyInfo of the public key object with this label, and id if the label is not unique. */
+  spki(label: string, id?: string): Buffer {
     const objects = this.tool(['--list-objects', '--type', 'pubkey']).split('Public Key Object')
-    const shown = objects.find((object) => new RegExp(`^\\s*label:\\s*${label}$`, 'm').test(object))
+    const has = (object: string, name: string, value: string): boolean =>
+      new RegExp(`^\\s*${name}:\\s*${value}$`, 'm').test(object)
+    const shown = objects.find(
+      (object) => has(object, 'label', label) && (id === undefined || has(object, 'ID', id)),
+    )
     const point = /EC_POINT:\s*([0-9a-f]+)/.exec(shown ?? '')?.[1]
     const key = point === undefined ? this.#rsaPublicKey(label) : pointPublicKey(Buffer.from(point, 'hex'))
     return key.export({ format: 'der', type: 'spki' })

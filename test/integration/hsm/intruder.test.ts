@@ -1,0 +1,195 @@
+/**
+ * Speaks to a host directly, as whoever has taken over the front process could: it gets signatures over TLS
+ * handshakes and nothing else, and a host that is sent nonsense ends.
+ */
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { Duplex } from 'node:stream'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+
+import { FrameReader } from '../../../src/hsm/frame-reader.ts'
+import { FAILED_REASONS, FRAME, type FrameType, FrameWriter } from '../../../src/hsm/frames.ts'
+import { defaultHostEntry } from '../../../src/hsm/host-process.ts'
+import { schemes } from '../../../src/signing.ts'
+import { handshakeMessage } from '../../support/signing.ts'
+import { SoftHsm, type SoftToken } from '../../support/softhsm.ts'
+
+const hsm = new SoftHsm()
+let token: SoftToken
+let spki: Uint8Array
+let intruder: Intruder | undefined
+
+beforeAll(() => {
+  token = hsm.addToken('web')
+  spki = token.generateKey({ label: 'rsa', id: '01', type: 'rsa:2048' })
+})
+afterAll(() => hsm.remove())
+afterEach(async () => {
+  await intruder?.leave()
+})
+
+describe('a host that is asked by an intruder', () => {
+  const digest = createHash('sha256').update('malware').digest()
+  const rsa = schemes.filter(({ keyType }) => keyType === 'rsa')
+
+  test.each([
+    ['raw digest', digest],
+    ['document', Buffer.from('I owe you 1,000,000 euros.')],
+    [
+      'client’s CertificateVerify',
+      Buffer.concat([Buffer.alloc(64, 32), Buffer.from('TLS 1.3, client CertificateVerify\0'), digest]),
+    ],
+    ['DigestInfo', Buffer.concat([Buffer.from('3031300d060960864801650304020105000420', 'hex'), digest])],
+  ])('signs no %s, whatever the scheme', async (_, message) => {
+    intruder = await Intruder.enter()
+
+    for (const { codePoint } of rsa) {
+      expect(await intruder.ask(0, codePoint, message)).toEqual({ refused: 'policy' })
+    }
+  })
+
+  test('signs with no other key and no other mechanism than configured', async () => {
+    intruder = await Intruder.enter()
+    const message = handshakeMessage(rsa[0] ?? schemes[0] ?? fail())
+
+    expect(await intruder.ask(1, 0x0804, message)).toEqual({ refused: 'no-such-key' })
+    for (const codePoint of [0x0403, 0x0807, 0x0201, 0x0000, 0xffff]) {
+      expect(await intruder.ask(0, codePoint, message)).toEqual({ refused: 'no-such-key' })
+    }
+  })
+
+  test('signs a handshake, which is all there is to steal', async () => {
+    intruder = await Intruder.enter()
+
+    const answer = await intruder.ask(0, 0x0804, handshakeMessage(rsa[0] ?? fail()))
+
+    expect(answer).toMatchObject({ signatureBytes: 256 })
+  })
+
+  test('ends when it is to load another module', async () => {
+    intruder = await Intruder.enter()
+
+    intruder.writer.json(FRAME.configure, { ...configuration(), module: '/tmp/evil.so' })
+
+    expect(await intruder.lastWords()).toMatchObject({
+      code: 'ERR_HSM_REFUSED',
+      message: 'a second configuration',
+    })
+  })
+
+  test('ends when it is sent something that is not its protocol', async () => {
+    for (let round = 0; round < 5; round++) {
+      intruder = await Intruder.enter()
+
+      intruder.send(Buffer.concat([Buffer.from([0xff]), randomBytes(64)]))
+
+      expect(await intruder.lastWords()).toMatchObject({ code: 'ERR_HSM_REFUSED' })
+    }
+  })
+
+  test('ends when the front process is gone, also in the middle of a frame', async () => {
+    intruder = await Intruder.enter()
+
+    intruder.send(Buffer.from([0, 0]))
+    await intruder.leave()
+
+    expect(intruder.ended).toBe(true)
+  })
+})
+
+class Intruder {
+  readonly writer = new FrameWriter()
+  readonly #child: ChildProcess
+  readonly #pipe: Duplex
+  readonly #frames: { type: FrameType; payload: Buffer }[] = []
+  readonly #exit: Promise<unknown>
+  #wake: () => void = () => {}
+
+  private constructor() {
+    this.#child = spawn(process.execPath, [defaultHostEntry()], {
+      stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
+      env: { ...process.env, ...hsm.env },
+    })
+    this.#exit = once(this.#child, 'exit')
+    const pipe = this.#child.stdio[3]
+    if (!(pipe instanceof Duplex)) throw new Error('no pipe')
+    this.#pipe = pipe
+    const reader = new FrameReader(Object.values(FRAME), (type, payload) => {
+      this.#frames.push({ type, payload: Buffer.from(payload) })
+      this.#wake()
+    })
+    pipe.on('data', (chunk: Buffer) => reader.push(chunk))
+    pipe.on('error', () => {})
+  }
+
+  /** A host that has opened the token. */
+  static async enter(): Promise<Intruder> {
+    const intruder = new Intruder()
+    intruder.writer.json(FRAME.configure, configuration())
+    intruder.send(intruder.writer.take())
+    expect((await intruder.#next(FRAME.ready)).type).toBe(FRAME.ready)
+    return intruder
+  }
+
+  get ended(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null
+  }
+
+  send(bytes: Uint8Array): void {
+    this.#pipe.write(bytes)
+  }
+
+  async ask(
+    key: number,
+    codePoint: number,
+    message: Uint8Array,
+  ): Promise<{ refused: string | undefined } | { signatureBytes: number }> {
+    this.writer.sign(1, key, codePoint, message)
+    this.send(this.writer.take())
+    const { type, payload } = await this.#next(FRAME.signed, FRAME.failed)
+    return type === FRAME.signed
+      ? { signatureBytes: payload.length - 8 }
+      : { refused: FAILED_REASONS[payload.readUInt8(13)] }
+  }
+
+  /** What the host says before it ends; it does end. */
+  async lastWords(): Promise<unknown> {
+    this.send(this.writer.take())
+    const { payload } = await this.#next(FRAME.problem)
+    await this.#exit
+    return JSON.parse(payload.toString())
+  }
+
+  async leave(): Promise<void> {
+    this.#pipe.destroy()
+    await this.#exit
+  }
+
+  async #next(...types: readonly FrameType[]): Promise<{ type: FrameType; payload: Buffer }> {
+    for (;;) {
+      const at = this.#frames.findIndex(({ type }) => types.includes(type))
+      const [found] = at < 0 ? [] : this.#frames.splice(at, 1)
+      if (found !== undefined) return found
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
+  }
+}
+
+function configuration(): object {
+  const { name, module, token: which, pin, userType, sessions } = token.hsmOptions()
+  const key = {
+    uri: 'pkcs11:object=rsa',
+    label: 'rsa',
+    idHex: null,
+    spki: Buffer.from(spki).toString('base64'),
+  }
+  return { hsm: name, module, token: which, pin, userType, sessions, keys: [key] }
+}
+
+function fail(): never {
+  throw new Error('no scheme')
+}

@@ -1,0 +1,260 @@
+/**
+ * Two members on one SoftHSM token, one or both behind the fault module, under signing load. The claim is always the
+ * same: as long as one member lives, whoever waits for a signature gets it.
+ */
+
+import { afterEach, beforeAll, describe, expect, test } from 'vitest'
+
+import type { HsmStatus } from '../../../src/hsm/signing-service.ts'
+import { Faults } from '../../support/p11-faults.ts'
+import {
+  eventually,
+  firstScheme,
+  signRequest,
+  signUntil,
+  type TestService,
+  testService,
+} from '../../support/signing.ts'
+import { SoftHsm, type SoftToken } from '../../support/softhsm.ts'
+
+const hsm = new SoftHsm()
+const faults = new Faults(hsm, 'hsm-b')
+let token: SoftToken
+let spki: Uint8Array
+let running: TestService | undefined
+
+beforeAll(() => {
+  token = hsm.addToken('web')
+  spki = token.generateKey({ label: 'ec', id: '01', type: 'EC:prime256v1' })
+  return () => hsm.remove()
+})
+
+afterEach(async () => {
+  await running?.service.close()
+  faults.clear()
+})
+
+describe('two members, under load', () => {
+  test('kill -9 of one host fails no signature, and its successor signs', async () => {
+    const { service } = await start()
+    const killed = pid('hsm-b')
+
+    const load = signUntil(
+      service.key(0),
+      () => status('hsm-b').restarts === 1 && status('hsm-b').state === 'up',
+    )
+    await signUntil(service.key(0), () => status('hsm-b').sessions.open > 0)
+    process.kill(killed, 'SIGKILL')
+
+    expect(await load).toBeGreaterThan(0)
+    expect(pid('hsm-b')).not.toBe(killed)
+    await expectNothingInFlight()
+  })
+
+  test('a module that crashes the host fails no signature', async () => {
+    const { service } = await start()
+
+    faults.set('C_Sign crash times 1')
+    const load = signUntil(service.key(0), () => status('hsm-b').restarts >= 1)
+    await eventually(() => status('hsm-b').restarts >= 1, 'hsm-b is started again')
+    faults.clear()
+
+    expect(await load).toBeGreaterThan(0)
+    expect(status('hsm-b').lastError?.message).toMatch(/SIGSEGV|in flight/)
+  })
+
+  test('a member that hangs costs a hedge, then its host is killed and started again', async () => {
+    const { service, metrics } = await start({ timeoutMs: 600 })
+    const hung = pid('hsm-b')
+
+    faults.set('C_Sign hang')
+    const load = signUntil(service.key(0), () => status('hsm-b').pid !== hung, 4)
+    await eventually(() => status('hsm-b').pid !== hung, 'the hung host is gone')
+    faults.clear()
+
+    expect(await load).toBeGreaterThan(0)
+    const { values } = await metrics.signHedges.get()
+    expect(values.find(({ labels }) => labels.hsm === 'hsm-b')?.value).toBeGreaterThan(0)
+    await eventually(() => status('hsm-b').state === 'up', 'hsm-b is up again')
+    await expectNothingInFlight()
+  })
+
+  test('a slow member is hedged: nobody waits for its 500 ms', async () => {
+    const { service, metrics } = await start()
+    const key = service.key(0)
+
+    faults.set('C_Sign delay 500000')
+    const startedMs = performance.now()
+    await key.sign(signRequest(firstScheme(key)))
+    await key.sign(signRequest(firstScheme(key)))
+    const tookMs = performance.now() - startedMs
+
+    expect(tookMs).toBeLessThan(450)
+    const { values } = await metrics.signHedges.get()
+    expect(values).toMatchObject([{ labels: { hsm: 'hsm-b', reason: 'slow' }, value: 1 }])
+    await eventually(() => status('hsm-b').inFlight === 0, 'the late answer has come, and belongs to nobody')
+  })
+
+  test.each([
+    'CKR_DEVICE_ERROR',
+    'CKR_SESSION_HANDLE_INVALID',
+    'CKR_USER_NOT_LOGGED_IN',
+    'CKR_TOKEN_NOT_PRESENT',
+    'CKR_FUNCTION_FAILED',
+    'CKR_GENERAL_ERROR',
+    'CKR_KEY_HANDLE_INVALID',
+  ])('%s from every C_Sign of one member fails no signature, and it comes back', async (name) => {
+    const { service, metrics } = await start()
+
+    faults.set(`C_Sign rv ${name}`)
+    let recovered = false
+    const load = signUntil(service.key(0), () => status('hsm-b').state === 'up' && recovered, 8)
+    await eventually(() => status('hsm-b').state !== 'up', 'hsm-b is out of service')
+    faults.clear()
+    recovered = true
+
+    expect(await load).toBeGreaterThan(0)
+    const { values } = await metrics.hsmErrors.get()
+    expect(values.map(({ labels }) => labels)).toContainEqual({ hsm: 'hsm-b', rv: name })
+    await expectNothingInFlight()
+  })
+
+  test('after a reboot of the HSM the host finds its sessions and keys again', async () => {
+    const { service } = await start()
+
+    faults.set('* reboot 1')
+    const signedBefore = status('hsm-b').restarts
+    const load = signUntil(
+      service.key(0),
+      () => status('hsm-b').restarts > signedBefore && status('hsm-b').state === 'up',
+    )
+
+    expect(await load).toBeGreaterThan(0)
+    faults.clear()
+  })
+
+  test('a wrong signature is asked of the other member, and who made it is taken out and named', async () => {
+    const { service, lines } = await start({ verify: 'always' })
+
+    faults.set('C_Sign wrong')
+    await signUntil(service.key(0), () => status('hsm-b').state === 'resting', 2)
+
+    expect(status('hsm-b').lastError).toMatchObject({ code: 'ERR_HSM_BAD_SIGNATURE' })
+    expect(lines.join()).toContain('hsm \\"hsm-b\\": returned a wrong signature')
+  })
+
+  test('a signature too short to be one is never handed out', async () => {
+    const { service } = await start()
+
+    faults.set('C_Sign short')
+
+    expect(await signUntil(service.key(0), () => status('hsm-b').state !== 'up', 2)).toBeGreaterThan(0)
+    expect(status('hsm-b').lastError).toMatchObject({ code: 'ERR_HSM_BAD_SIGNATURE' })
+  })
+
+  test('a token with fewer sessions than configured signs with what there is', async () => {
+    faults.set('C_OpenSession cap 3', 'C_Sign delay 2000')
+    const { service } = await start()
+    const stopMs = performance.now() + 300
+
+    await signUntil(service.key(0), () => performance.now() > stopMs, 32)
+
+    expect(status('hsm-b')).toMatchObject({ state: 'up', sessions: { open: 2, limit: 2 } })
+  })
+})
+
+describe('one member', () => {
+  test('a signature in flight when the host is killed is made by the next host', async () => {
+    const { service } = await start({}, ['hsm-b'])
+    const key = service.key(0)
+    faults.set('C_Sign delay 300000')
+
+    const signing = key.sign(signRequest(firstScheme(key), { timeoutMs: 5000 }))
+    await eventually(() => status('hsm-b').inFlight === 1, 'the request is sent')
+    process.kill(pid('hsm-b'), 'SIGKILL')
+    faults.clear()
+
+    expect((await signing).length).toBeGreaterThan(0)
+    expect(status('hsm-b').restarts).toBe(1)
+  })
+
+  test('a hung C_Sign ends with the deadline, once, and the host is replaced', async () => {
+    const { service } = await start({ timeoutMs: 300 }, ['hsm-b'])
+    const key = service.key(0)
+    const hung = pid('hsm-b')
+    faults.set('C_Sign hang')
+
+    const startedMs = performance.now()
+    const signing = key.sign(signRequest(firstScheme(key), { timeoutMs: 300 }))
+
+    await expect(signing).rejects.toMatchObject({ code: 'ERR_HSM_SIGN_TIMEOUT' })
+    expect(performance.now() - startedMs).toBeLessThan(400)
+    faults.clear()
+    await eventually(() => status('hsm-b').state === 'up' && pid('hsm-b') !== hung, 'a new host is up')
+    expect((await key.sign(signRequest(firstScheme(key)))).length).toBeGreaterThan(0)
+    await expectNothingInFlight()
+  })
+
+  test('past the queue bound a signature is refused at once, and those that wait are made', async () => {
+    const { service } = await start({ queue: 3 }, ['hsm-b'], 2)
+    const key = service.key(0)
+    faults.set('C_Sign delay 50000')
+
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 8 }, () => key.sign(signRequest(firstScheme(key)))),
+    )
+
+    const refused = outcomes.filter((outcome) => outcome.status === 'rejected')
+    expect(refused.map(({ reason }) => reason.code)).toEqual(Array(3).fill('ERR_HSM_SESSIONS_EXHAUSTED'))
+    expect(outcomes.slice(0, 5).every((outcome) => outcome.status === 'fulfilled')).toBe(true)
+  })
+
+  test('close() rejects what waits, ends the host, and may be called twice', async () => {
+    const { service } = await start({}, ['hsm-b'], 1)
+    const key = service.key(0)
+    faults.set('C_Sign delay 200000')
+    const host = pid('hsm-b')
+    const outcomes = Promise.allSettled(
+      Array.from({ length: 3 }, () => key.sign(signRequest(firstScheme(key)))),
+    )
+
+    const closing = service.close()
+
+    expect(service.close()).toBe(closing)
+    await closing
+    expect((await outcomes).map((outcome) => outcome.status === 'rejected' && outcome.reason.code)).toEqual(
+      Array(3).fill('ERR_HSM_CLOSED'),
+    )
+    await expect(key.sign(signRequest(firstScheme(key)))).rejects.toMatchObject({ code: 'ERR_HSM_CLOSED' })
+    expect(() => process.kill(host, 0)).toThrow('ESRCH')
+    expect(status('hsm-b')).toMatchObject({ state: 'closed', inFlight: 0, pid: undefined })
+  })
+})
+
+/** hsm-a goes straight to SoftHSM, hsm-b through the faults. */
+async function start(
+  signing: { timeoutMs?: number; queue?: number; verify?: 'auto' | 'always' } = {},
+  names: readonly string[] = ['hsm-a', 'hsm-b'],
+  sessions = 8,
+): Promise<TestService> {
+  const members = names.map((name) =>
+    token.hsmOptions({ name, sessions, ...(name === 'hsm-b' ? faults.options : {}) }),
+  )
+  running = testService({ hsms: members, keys: [{ label: 'ec', spki }], signing })
+  expect(await running.service.start()).toEqual([])
+  return running
+}
+
+function status(name: string): HsmStatus {
+  const found = running?.service.status().find((member) => member.name === name)
+  if (found === undefined) throw new Error(`no member ${name}`)
+  return found
+}
+
+function pid(name: string): number {
+  return status(name).pid ?? 0
+}
+
+async function expectNothingInFlight(): Promise<void> {
+  await eventually(() => status('hsm-b').inFlight === 0, 'nothing is in flight')
+}

@@ -1,0 +1,47 @@
+import { createRequire } from 'node:module'
+import { expect, test } from 'vitest'
+
+import { CODES } from '../../../src/errors.ts'
+import { CKR, returnValue } from '../../../src/hsm/ckr.ts'
+
+// An independent list of the standard's names and numbers.
+const binding: Record<string, unknown> = createRequire(import.meta.url)('pkcs11js')
+const named = Object.entries(binding).filter(
+  (entry): entry is [string, number] => entry[0].startsWith('CKR_') && typeof entry[1] === 'number',
+)
+
+test('every return value that the binding knows has its name', () => {
+  expect(named.length).toBeGreaterThan(80)
+  for (const [name, rv] of named) {
+    if (name !== 'CKR_VENDOR_DEFINED') expect(returnValue(rv).name).toBe(name)
+  }
+})
+
+test('a value without a name keeps its number and fails over', () => {
+  expect(returnValue(0x8000_0123)).toEqual({
+    name: '0x80000123',
+    code: 'ERR_HSM_FAILED',
+    action: 'fail-over',
+  })
+})
+
+test('whatever may be about the PIN stops, and nothing else does', () => {
+  for (const [name, rv] of named) {
+    const { code, action } = returnValue(rv)
+    expect(action === 'stop', name).toBe(code === 'ERR_HSM_PIN')
+    if (/^CKR_PIN_/.test(name)) expect(action, name).toBe('stop')
+  }
+})
+
+test('every answer but the PIN’s lets the signature be tried elsewhere', () => {
+  for (const [name, rv] of named) {
+    const { code, action } = returnValue(rv)
+    expect(CODES[code].retryable, name).toBe(action !== 'stop')
+  }
+})
+
+test('the values compared by name are those of the table', () => {
+  expect(Object.entries(CKR).map(([name, rv]) => [`CKR_${name}`, returnValue(rv).name])).toEqual(
+    Object.keys(CKR).map((name) => [`CKR_${name}`, `CKR_${name}`]),
+  )
+})

@@ -1,0 +1,97 @@
+/** The small deciders: which thread signs, when to hedge, when to rest, how long. */
+
+import { describe, expect, test } from 'vitest'
+
+import { BackOff } from '../../../src/hsm/back-off.ts'
+import { Breaker } from '../../../src/hsm/breaker.ts'
+import { CallMode } from '../../../src/hsm/host/call-mode.ts'
+import { Latency } from '../../../src/hsm/latency.ts'
+
+describe('the call mode', () => {
+  test('stays on this thread while calls are quick', () => {
+    const mode = new CallMode()
+    for (let nowMs = 0; nowMs < 100; nowMs++) {
+      expect(mode.mayBlock(nowMs)).toBe(true)
+      mode.record(0.05, nowMs)
+    }
+  })
+
+  test('leaves it after one slow call and comes back with a quick one', () => {
+    const mode = new CallMode()
+    mode.record(0.05, 0)
+    mode.record(3, 1)
+
+    expect(mode.mayBlock(2)).toBe(false)
+    expect(mode.mayBlock(11)).toBe(true)
+    mode.record(0.05, 11)
+    expect(mode.mayBlock(12)).toBe(true)
+  })
+
+  test('blocks for a networked HSM at most twice a minute', () => {
+    const mode = new CallMode()
+    const blocked: number[] = []
+    for (let nowMs = 0; nowMs < 600_000; nowMs++) {
+      if (!mode.mayBlock(nowMs)) continue
+      blocked.push(nowMs)
+      mode.record(2, nowMs)
+    }
+
+    expect(blocked.filter((ms) => ms < 1000).length).toBeLessThanOrEqual(5)
+    expect(blocked.filter((ms) => ms >= 540_000).length).toBeLessThanOrEqual(2)
+  })
+})
+
+describe('the hedge delay', () => {
+  test('follows the 95th percentile', () => {
+    const latency = new Latency()
+    for (let i = 0; i < 256; i++) latency.record(i % 100 < 90 ? 5 : 20)
+
+    expect(latency.hedgeDelayMs).toBe(40)
+  })
+
+  test('is never below scheduling noise and never above what a person notices', () => {
+    const quick = new Latency()
+    const slow = new Latency()
+    for (let i = 0; i < 64; i++) {
+      quick.record(0.1)
+      slow.record(900)
+    }
+
+    expect([quick.hedgeDelayMs, slow.hedgeDelayMs]).toEqual([10, 200])
+  })
+})
+
+describe('the breaker', () => {
+  test('opens at the third failure in a row', () => {
+    const breaker = new Breaker()
+
+    expect([breaker.failed(1), breaker.failed(2)]).toEqual([false, false])
+    breaker.succeeded(3)
+    expect([breaker.failed(4), breaker.failed(5), breaker.failed(6)]).toEqual([false, false, true])
+  })
+
+  test('opens for silence, not for slowness', () => {
+    const slow = new Breaker()
+    const silent = new Breaker()
+    const opened = { slow: false, silent: false }
+    for (let nowMs = 0; nowMs < 2000; nowMs += 10) {
+      opened.slow ||= slow.late(nowMs)
+      opened.silent ||= silent.late(nowMs)
+      if (nowMs % 100 === 0) slow.succeeded(nowMs)
+    }
+
+    expect(opened).toEqual({ slow: false, silent: true })
+  })
+})
+
+test('a back-off doubles to its cap, with jitter, and starts again', () => {
+  const backOff = new BackOff({ firstMs: 100, capMs: 400 })
+
+  for (const stepMs of [100, 200, 400, 400]) {
+    const delayMs = backOff.next()
+    expect(delayMs).toBeGreaterThanOrEqual(stepMs / 2)
+    expect(delayMs).toBeLessThanOrEqual(stepMs)
+  }
+  backOff.reset()
+  expect(backOff.next()).toBeLessThanOrEqual(100)
+})
