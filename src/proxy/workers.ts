@@ -15,6 +15,8 @@ export interface HttpWorkersOptions {
   readonly log: Log
   /** The receivers that take connections now; called after each change once `start()` has ended. */
   readonly onReceivers: (receiverIds: readonly number[]) => void
+  /** The thread's code; default: worker.js (or .ts) beside this file. */
+  readonly entry?: URL
 }
 
 /** A worker that does not answer is left out of the scrape. */
@@ -49,6 +51,7 @@ export class HttpWorkers {
 
   /** The metrics of every worker that answers in time. */
   async metrics(): Promise<MetricsJson[]> {
+    if (this.#state === 'closed') return []
     const answers = await Promise.all(this.#slots.map((slot) => this.#metricsOf(slot)))
     return answers.filter((answer) => answer !== undefined)
   }
@@ -78,7 +81,7 @@ export class HttpWorkers {
   }
 
   #launch(): Slot {
-    const worker = new Worker(WORKER_FILE, { workerData: this.#options.worker })
+    const worker = new Worker(this.#options.entry ?? WORKER_FILE, { workerData: this.#options.worker })
     const slot = new Slot(worker)
     worker.on('error', (error) => {
       if (this.#state !== 'new') this.#options.log.error({ err: error }, 'an HTTP worker crashed')
@@ -152,6 +155,9 @@ class Slot {
     })
     worker.on('message', (message: FromWorker) => {
       if (message.type === 'metrics') this.#waiting.get(message.request)?.(message.metrics)
+    })
+    worker.once('exit', () => {
+      for (const settle of this.#waiting.values()) settle(undefined)
     })
   }
 
