@@ -31,5 +31,5 @@ export class CallMode {
 
 // A software token takes 30-60 µs for P-256 or Ed25519; nothing behind a network answers within 200.
 const QUICK_MS = 0.2
-const MIN_REST_MS = 10
+const MIN_REST_MS = 1
 const MAX_REST_MS = 30_000

@@ -4,6 +4,7 @@
  */
 
 import { createRequire } from 'node:module'
+import { constants } from 'node:os'
 
 import type { Attribute, Handle, Mechanism, RsaPSS as RsaPssParameters, Template, TokenInfo } from 'pkcs11js'
 
@@ -42,6 +43,7 @@ export class Pkcs11Module {
 
   /** @throws {ModuleLoadError} */
   constructor(path: string) {
+    isolate(path)
     try {
       this.#pkcs11.load(path)
     } catch (cause) {
@@ -139,6 +141,27 @@ export class Pkcs11Module {
     })
   }
 }
+
+/**
+ * Maps the module so that it binds to its own libcrypto.
+ *
+ * Node exports all of its OpenSSL, and a plain dlopen resolves a module's OpenSSL calls to that one first: another
+ * version, with other structures, ends in crashes inside C_Sign. RTLD_DEEPBIND turns the order around, and
+ * RTLD_NODELETE keeps the mapping although Node finds no addon in it; pkcs11js then gets the same mapping. Where there
+ * is no RTLD_DEEPBIND (musl, macOS) nothing happens.
+ */
+function isolate(path: string): void {
+  const { RTLD_LAZY, RTLD_DEEPBIND } = constants.dlopen
+  if (RTLD_DEEPBIND === undefined) return
+  try {
+    process.dlopen({ exports: {} }, path, RTLD_LAZY | RTLD_DEEPBIND | RTLD_NODELETE)
+  } catch {
+    // "Module did not self-register", as it should be; if it did not load, pkcs11js says so in a moment.
+  }
+}
+
+// From glibc's <dlfcn.h>; Node has no name for it.
+const RTLD_NODELETE = 0x1000
 
 function call<T>(name: string, run: () => T): T {
   try {

@@ -1,5 +1,6 @@
 /** What `start()` says of members that cannot sign: the thing that is wrong, by name, and what is there instead. */
 
+import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
@@ -115,6 +116,28 @@ describe('one member that cannot be used', () => {
     expect(problem).toMatchObject({ code: 'ERR_HSM_KEY_MISMATCH' })
     expect(problem?.message).toContain('its test signature does not verify')
   })
+})
+
+test('a module that links another OpenSSL gets that one and not Node’s', async () => {
+  const compile = (name: string, source: string, ...flags: readonly string[]): string => {
+    const output = join(hsm.directory, name)
+    execFileSync('cc', ['-shared', '-fPIC', '-o', output, '-x', 'c', '-', ...flags], { input: source })
+    return output
+  }
+  compile('libothercrypto.so', 'unsigned long OpenSSL_version_num(void) { return 42; }')
+  const module = compile(
+    'libvendor.so',
+    `#include <stdio.h>
+     unsigned long OpenSSL_version_num(void);
+     __attribute__((constructor)) static void load(void) {
+       fprintf(stderr, "OpenSSL %lu\\n", OpenSSL_version_num());
+     }`,
+    ...['-Wl,--no-as-needed', `-L${hsm.directory}`, '-lothercrypto', `-Wl,-rpath,${hsm.directory}`],
+  )
+
+  await problemsOf({ module })
+
+  await eventually(() => running?.lines.join().includes('OpenSSL 42') === true, 'the module has printed')
 })
 
 test('a key is selected by its id, and a token by its serial number', async () => {
