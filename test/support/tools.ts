@@ -1,0 +1,68 @@
+/** Programs of the system at the other end of a connection. A missing one fails the test and says what to install. */
+
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+
+export interface Outcome {
+  /** null when a signal ended it, our own time limit included. */
+  readonly status: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface ToolOptions {
+  readonly input?: string
+  readonly env?: NodeJS.ProcessEnv
+  readonly timeoutMs?: number
+}
+
+/** Runs it to its end, whatever that is. @throws when it is not installed. */
+export async function runTool(
+  command: string,
+  args: readonly string[],
+  { input = '', env = process.env, timeoutMs = 25_000 }: ToolOptions = {},
+): Promise<Outcome> {
+  const child = spawn(command, args, { env, stdio: 'pipe', timeout: timeoutMs, killSignal: 'SIGKILL' })
+  const closed = once(child, 'close')
+  const output = { stdout: '', stderr: '' }
+  child.stdout.setEncoding('latin1').on('data', (text: string) => {
+    output.stdout += text
+  })
+  child.stderr.setEncoding('latin1').on('data', (text: string) => {
+    output.stderr += text
+  })
+  child.stdin.on('error', () => {}) // it may end without reading what it was given
+  child.stdin.end(input, 'latin1')
+  try {
+    const [status] = await closed
+    return { status: typeof status === 'number' ? status : null, ...output }
+  } catch (cause) {
+    const packageName = PACKAGES[command]
+    if (packageName === undefined) throw cause
+    throw new Error(`${command} is needed: apt-get install ${packageName}`, { cause })
+  }
+}
+
+const PACKAGES: Readonly<Record<string, string>> = {
+  cc: 'build-essential',
+  curl: 'curl',
+  openssl: 'openssl',
+  h2load: 'nghttp2-client',
+}
+
+/** curl that says nothing but the body and its errors. */
+export function curl(...args: readonly string[]): Promise<Outcome> {
+  return runTool('curl', ['--silent', '--show-error', '--max-time', '20', ...args])
+}
+
+/**
+ * `openssl s_client` with one HTTP request, until the server closes.
+ *
+ * @param args e.g. `-tls1_2`, `-servername NAME`; `-CAfile` makes it verify.
+ */
+export function sClient(port: number, args: readonly string[], input = REQUEST): Promise<Outcome> {
+  const connect = ['s_client', '-connect', `127.0.0.1:${port}`, '-ign_eof', '-verify_return_error']
+  return runTool('openssl', [...connect, ...args], { input })
+}
+
+const REQUEST = 'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'
