@@ -31,6 +31,8 @@ const run = promisify(execFile)
 const readme = join(checkout, 'README.md')
 const blocks = codeBlocks(readme)
 const BUILD_MS = 300_000
+// npx links the checkout into its cache first.
+const COMMAND_MS = 60_000
 
 let folder: string
 let started: NpmStart
@@ -59,9 +61,13 @@ describe.each(blocksOf('console'))('the session in line $line', ({ text }) => {
   })
 })
 
-test.each(blocksOf('sh running'))('the commands in line $line succeed', async ({ text }) => {
-  for (const command of text.trim().split('\n')) await typed(command)
-})
+test.each(blocksOf('sh running'))(
+  'the commands in line $line succeed',
+  async ({ text }) => {
+    for (const command of text.trim().split('\n')) await typed(command)
+  },
+  120_000,
+)
 
 test.each(blocksOf('yaml config'))(
   'the configuration in line $line loads without a warning',
@@ -136,6 +142,7 @@ async function typed(command: string): Promise<string> {
     .replaceAll('localhost:8443', new URL(started.url).host)
     .replaceAll('127.0.0.1:9901', new URL(started.metrics).host)
     .replaceAll('.sealgate/', `${join(folder, 'state')}/`)
-  const { stdout } = await run('sh', ['-c', here], { cwd: checkout })
+  // The message of the failure names the command, which a test that times out does not.
+  const { stdout } = await run('sh', ['-c', here], { cwd: checkout, timeout: COMMAND_MS })
   return stdout
 }
