@@ -23,7 +23,7 @@ std::string_view HostName(const uint8_t* extension, size_t size) {
 
 // Chooses the credentials. Runs before versions, suites and tickets are looked at, so all of them come from
 // the chosen context.
-int OnClientHello(SSL* ssl, int* alert, void* argument) {
+int OnClientHello(SSL* ssl, int* /*alert*/, void* /*argument*/) {
   const uint8_t* extension = nullptr;
   size_t size = 0;
   if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &extension, &size) != 1)
@@ -34,10 +34,10 @@ int OnClientHello(SSL* ssl, int* alert, void* argument) {
 }
 
 // Acknowledges the name, which also binds the session to it (RFC 6066 §3, last paragraph).
-int OnServerName(SSL* ssl, int* alert, void* argument) { return SSL_TLSEXT_ERR_OK; }
+int OnServerName(SSL* /*ssl*/, int* /*alert*/, void* /*argument*/) { return SSL_TLSEXT_ERR_OK; }
 
 int OnAlpn(SSL* ssl, const unsigned char** out, unsigned char* out_size, const unsigned char* in,
-           unsigned int in_size, void* argument) {
+           unsigned int in_size, void* /*argument*/) {
   const Bytes& ours = DelegateOf(ssl)->alpn_protocols();
   if (ours.empty()) return SSL_TLSEXT_ERR_NOACK;
   unsigned char* selected = nullptr;

@@ -37,7 +37,7 @@ std::unique_ptr<Listener> Listener::Create(TlsThread* thread, UniqueFd fd,
   return listener;
 }
 
-void Listener::OnPoll(PollHandle& handle, int status, int events) {
+void Listener::OnPoll(PollHandle& /*handle*/, int /*status*/, int /*events*/) {
   for (int i = 0; i < kAcceptsPerTurn && AcceptOne(); ++i) {
   }
 }

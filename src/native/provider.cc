@@ -33,7 +33,7 @@ struct Key {
   KeyType type;
   OSSL_LIB_CTX* libctx;
   uint32_t id = 0;
-  EvpPkeyPtr public_half;
+  EvpPkeyPtr public_half{};
 };
 
 // One signature: RSA padding chosen by TLS, or nothing to choose.
@@ -52,18 +52,18 @@ void* KeyNew(void* provider_context) {
 
 void KeyFree(void* keydata) { delete static_cast<Key*>(keydata); }
 
-int KeyHas(const void* keydata, int selection) {
+int KeyHas(const void* keydata, int /*selection*/) {
   const auto* key = static_cast<const Key*>(keydata);
   return key != nullptr && key->public_half != nullptr;  // the private half exists, elsewhere
 }
 
-int KeyMatch(const void* keydata1, const void* keydata2, int selection) {
+int KeyMatch(const void* keydata1, const void* keydata2, int /*selection*/) {
   const auto* a = static_cast<const Key*>(keydata1);
   const auto* b = static_cast<const Key*>(keydata2);
   return EVP_PKEY_eq(a->public_half.get(), b->public_half.get()) == 1;
 }
 
-int KeyImport(void* keydata, int selection, const OSSL_PARAM params[]) {
+int KeyImport(void* keydata, int /*selection*/, const OSSL_PARAM params[]) {
   auto* key = static_cast<Key*>(keydata);
   const OSSL_PARAM* id = OSSL_PARAM_locate_const(params, kKeyIdParam);
   if (id != nullptr && OSSL_PARAM_get_uint32(id, &key->id) != 1) return 0;
@@ -78,7 +78,7 @@ int KeyImport(void* keydata, int selection, const OSSL_PARAM params[]) {
   return 1;
 }
 
-const OSSL_PARAM* KeyImportTypes(int selection) {
+const OSSL_PARAM* KeyImportTypes(int /*selection*/) {
   // What EVP_PKEY_fromdata may be given; it does not check against this list.
   static const OSSL_PARAM types[] = {OSSL_PARAM_uint32(kKeyIdParam, nullptr), OSSL_PARAM_END};
   return types;
@@ -91,7 +91,7 @@ int KeyExport(void* keydata, int selection, OSSL_CALLBACK* callback, void* argum
   return EVP_PKEY_export(key->public_half.get(), EVP_PKEY_PUBLIC_KEY, callback, argument);
 }
 
-const OSSL_PARAM* KeyExportTypes(int selection) {
+const OSSL_PARAM* KeyExportTypes(int /*selection*/) {
   static const OSSL_PARAM none[] = {OSSL_PARAM_END};
   return none;
 }
@@ -100,7 +100,7 @@ int KeyGetParams(void* keydata, OSSL_PARAM params[]) {
   return EVP_PKEY_get_params(static_cast<const Key*>(keydata)->public_half.get(), params);
 }
 
-const OSSL_PARAM* KeyGettableParams(void* provider_context) {
+const OSSL_PARAM* KeyGettableParams(void* /*provider_context*/) {
   static const OSSL_PARAM params[] = {
       OSSL_PARAM_int(OSSL_PKEY_PARAM_BITS, nullptr),
       OSSL_PARAM_int(OSSL_PKEY_PARAM_SECURITY_BITS, nullptr),
@@ -123,7 +123,7 @@ const char* OperationName(int operation) {
 
 // ---- signature ------------------------------------------------------------------------------------------
 
-void* SignatureNew(void* provider_context, const char* properties) { return new SignatureContext(); }
+void* SignatureNew(void* /*provider_context*/, const char* /*properties*/) { return new SignatureContext(); }
 
 void SignatureFree(void* context) { delete static_cast<SignatureContext*>(context); }
 
@@ -146,7 +146,7 @@ int SetSignatureParams(void* context, const OSSL_PARAM params[]) {
   return signature->pss || mode == RSA_PKCS1_PADDING;
 }
 
-const OSSL_PARAM* SettableSignatureParams(void* context, void* provider_context) {
+const OSSL_PARAM* SettableSignatureParams(void* /*context*/, void* /*provider_context*/) {
   static const OSSL_PARAM params[] = {
       OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PAD_MODE, nullptr, 0),
       OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PSS_SALTLEN, nullptr, 0),
@@ -257,7 +257,7 @@ const OSSL_DISPATCH kSignatureFunctions[] = {
     {0, nullptr},
 };
 
-const OSSL_ALGORITHM* QueryOperation(void* provider_context, int operation, int* no_cache) {
+const OSSL_ALGORITHM* QueryOperation(void* /*provider_context*/, int operation, int* no_cache) {
   static const OSSL_ALGORITHM key_management[] = {
       {"RSA:rsaEncryption:1.2.840.113549.1.1.1", kOwnProperties, KeyFunctions<KeyType::kRsa>(), nullptr},
       {"EC:id-ecPublicKey:1.2.840.10045.2.1", kOwnProperties, KeyFunctions<KeyType::kEc>(), nullptr},

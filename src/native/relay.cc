@@ -26,7 +26,7 @@ void Relay::Begin(std::span<const uint8_t> first) {
   Pump();
 }
 
-void Relay::OnPoll(PollHandle& handle, int status, int events) {
+void Relay::OnPoll(PollHandle& /*handle*/, int status, int /*events*/) {
   if (status < 0) {
     // libuv has stopped watching. What the socket still holds can be read without it.
     plain_poll_broken_ = true;

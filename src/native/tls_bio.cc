@@ -46,7 +46,7 @@ int Write(BIO* bio, const char* bytes, size_t count, size_t* written) {
   return 1;
 }
 
-long Control(BIO* bio, int command, long number, void* pointer) {
+long Control(BIO* bio, int command, long /*number*/, void* /*pointer*/) {
   switch (command) {
     case BIO_CTRL_FLUSH:
       return 1;

@@ -28,6 +28,8 @@ template <class... Visitors>
 struct Overloaded : Visitors... {
   using Visitors::operator()...;
 };
+template <class... Visitors>
+Overloaded(Visitors...) -> Overloaded<Visitors...>;  // clang deduces it by itself from 17 on
 
 }  // namespace
 
@@ -101,7 +103,8 @@ void TlsThread::ReadInbox() {
 void TlsThread::Execute(Command& command) {
   std::visit(Overloaded{
                  [this](FinishSign& finish) {
-                   if (Connection* connection = Find(finish.handle)) connection->FinishSign(std::move(finish));
+                   if (Connection* connection = Find(finish.handle))
+                     connection->FinishSign(std::move(finish));
                  },
                  [this](ConnectUpstream& route) {
                    if (Connection* connection = Find(route.handle)) connection->RouteTo(std::move(route));
@@ -146,6 +149,7 @@ void TlsThread::Retire(Handle handle) {
   if (found == connections_.end()) return;
   retired_.push_back(std::move(found->second));
   connections_.erase(found);
+  Stir();
 }
 
 Connection* TlsThread::Find(Handle handle) {
@@ -162,6 +166,11 @@ std::shared_ptr<Receiver> TlsThread::NextReceiver() {
 }
 
 // ---- turns ----------------------------------------------------------------------------------------------
+
+// A turn comes after the sockets. Without this the loop may sleep first, when a timer has made the work.
+void TlsThread::Stir() {
+  uv_idle_start(&idle_, [](uv_idle_t*) {});
+}
 
 void TlsThread::ScheduleHandshake(Handle handle) { handshakes_.push_back(handle); }
 void TlsThread::ScheduleResume(Handle handle) { resumes_.push_back(handle); }
@@ -183,7 +192,7 @@ void TlsThread::Turns() {
   retired_.clear();
   const bool due = !resumes_.empty() || !handshakes_.empty() || !pumps_.empty();
   if (due)
-    uv_idle_start(&idle_, [](uv_idle_t*) {});
+    Stir();
   else
     uv_idle_stop(&idle_);
 }

@@ -69,6 +69,7 @@ class TlsThread final {
   TlsThread(MainMailboxes* main, const Options& options);
   void Run();
   void Execute(Command& command);
+  void Stir();
   void Turns();
   void ExpireDeadlines();
   void Shut();

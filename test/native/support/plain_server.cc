@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "support/plain_server.h"
+
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <stdexcept>
+
+#include "support/eventually.h"
+#include "support/front.h"
+
+namespace sealgate::test {
+
+namespace {
+
+const timeval kGiveUp{.tv_sec = std::chrono::duration_cast<std::chrono::seconds>(kPatience).count(),
+                      .tv_usec = 0};
+
+UniqueFd Bound() {
+  UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const SocketAddress address = Loopback(0);
+  if (bind(fd.get(), address.get(), address.size()) != 0) throw std::runtime_error("bind");
+  return fd;
+}
+
+}  // namespace
+
+PlainServer::PlainServer() : fd_(Bound()), port_(SocketAddress::Local(fd_.get()).port()) {
+  if (listen(fd_.get(), 128) != 0) throw std::runtime_error("listen");
+  setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &kGiveUp, sizeof kGiveUp);  // for accept as well
+}
+
+UniqueFd PlainServer::Accept() {
+  UniqueFd fd(accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  if (fd.valid()) setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &kGiveUp, sizeof kGiveUp);
+  return fd;
+}
+
+uint16_t ClosedPort() { return SocketAddress::Local(Bound().get()).port(); }
+
+}  // namespace sealgate::test
