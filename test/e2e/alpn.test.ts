@@ -41,6 +41,7 @@ afterAll(async () => {
 })
 
 test.each([
+  ['web', 'h2', 'h2'],
   ['web', 'h2,http/1.1', 'h2'],
   ['web', 'http/1.1,h2', 'h2'],
   ['web', 'http/1.1', 'http/1.1'],
@@ -69,7 +70,7 @@ test('a client without ALPN is served HTTP/1.1 by an http listener', async () =>
 })
 
 test('a tcp listener without alpn ignores what a client offers', async () => {
-  const { stdout } = await offer('raw', 'h2')
+  const { stdout } = await sClient(sealgate.port('raw'), ['-CAfile', site.ca, '-alpn', 'h2'])
 
   expect(stdout).toContain('No ALPN negotiated')
   expect(stdout).toContain('hello from tcp')

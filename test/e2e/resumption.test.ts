@@ -56,7 +56,12 @@ test('the access log says which requests came over a resumed connection', async 
   await connect('-tls1_3', '-sess_in', session)
 
   await sealgate.untilAtRest()
-  expect(sealgate.requests().slice(-2).map(({ resumed }) => resumed)).toEqual([false, true])
+  expect(
+    sealgate
+      .requests()
+      .slice(-2)
+      .map(({ resumed }) => resumed),
+  ).toEqual([false, true])
 })
 
 test('a ticket of another proxy is not taken: a full handshake follows', async () => {

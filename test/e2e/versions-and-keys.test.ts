@@ -22,7 +22,7 @@ const CASES: readonly Case[] = [
   { name: 'p256.test', type: 'EC:prime256v1', signature: 'ECDSA', digest: 'SHA256' },
   { name: 'p384.test', type: 'EC:secp384r1', signature: 'ECDSA', digest: 'SHA384' },
   { name: 'p521.test', type: 'EC:secp521r1', signature: 'ECDSA', digest: 'SHA512' },
-  { name: 'ed25519.test', type: 'EC:edwards25519', signature: 'Ed25519' },
+  { name: 'ed25519.test', type: 'EC:edwards25519', signature: 'ed25519' },
   { name: 'rsa2048.test', type: 'rsa:2048', signature: 'RSA-PSS', digest: 'SHA256' },
   { name: 'rsa3072.test', type: 'rsa:3072', signature: 'RSA-PSS', digest: 'SHA256' },
   { name: 'rsa4096.test', type: 'rsa:4096', signature: 'RSA-PSS', digest: 'SHA256' },
@@ -93,7 +93,15 @@ test.each([
 })
 
 function handshake(name: string, ...args: readonly string[]) {
-  return sClient(sealgate.port(), ['-CAfile', site.ca, '-servername', name, '-verify_hostname', name, ...args])
+  return sClient(sealgate.port(), [
+    '-CAfile',
+    site.ca,
+    '-servername',
+    name,
+    '-verify_hostname',
+    name,
+    ...args,
+  ])
 }
 
 function option(version: string): string {

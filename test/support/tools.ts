@@ -56,13 +56,16 @@ export function curl(...args: readonly string[]): Promise<Outcome> {
 }
 
 /**
- * `openssl s_client` with one HTTP request, until the server closes.
+ * `openssl s_client` with one HTTP request, until the server closes; without input, until the handshake is done.
  *
- * @param args e.g. `-tls1_2`, `-servername NAME`; `-CAfile` makes it verify.
+ * @param args e.g. `-tls1_2`, `-servername NAME`; with `-CAfile` an unknown issuer ends the handshake.
  */
 export function sClient(port: number, args: readonly string[], input = REQUEST): Promise<Outcome> {
-  const connect = ['s_client', '-connect', `127.0.0.1:${port}`, '-ign_eof', '-verify_return_error']
-  return runTool('openssl', [...connect, ...args], { input })
+  const verify = args.includes('-CAfile') ? ['-verify_return_error'] : []
+  const wait = input === '' ? [] : ['-ign_eof']
+  return runTool('openssl', ['s_client', '-connect', `127.0.0.1:${port}`, ...wait, ...verify, ...args], {
+    input,
+  })
 }
 
 const REQUEST = 'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'
