@@ -62,8 +62,18 @@ export interface NativeAddon {
 export interface TerminatorOptions {
   readonly threads: number
   readonly handshakeTimeoutMs: number
-  /** Handshakes that need a signature. Each is answered by `finishSign`, once. */
-  readonly onSign: (requests: NativeSignRequest[]) => void
+  /**
+   * A handshake needs a signature; answered by `finishSign`, once.
+   * @param scheme TLS SignatureScheme code point. @param message unhashed; the callee's own.
+   */
+  readonly onSign: (
+    handle: number,
+    keyId: number,
+    scheme: number,
+    message: Uint8Array,
+    serverName: string | undefined,
+    peer: string,
+  ) => void
   /** tcp mode: connections whose handshake is done. Each is answered by `connectUpstream`, once. */
   readonly onEstablished: (connections: NativeEstablished[]) => void
   /** Things to log. */
@@ -77,7 +87,7 @@ export interface NativeCredentials {
   readonly certificates: readonly {
     /** DER, leaf first. */
     readonly chain: readonly Uint8Array[]
-    /** Comes back in NativeSignRequest. */
+    /** Comes back in `onSign`. */
     readonly keyId: number
   }[]
   /** OpenSSL's names, colon-separated, in preference order. */
@@ -111,17 +121,6 @@ export interface NativeListener {
 export interface NativeAddress {
   readonly host: string
   readonly port: number
-}
-
-export interface NativeSignRequest {
-  readonly handle: number
-  readonly keyId: number
-  /** TLS SignatureScheme code point. */
-  readonly scheme: number
-  /** Unhashed; owned by the receiver of the callback. */
-  readonly message: Uint8Array
-  readonly serverName: string | undefined
-  readonly peer: string
 }
 
 /** A connection after its handshake, as everybody above TLS knows it. */

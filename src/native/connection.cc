@@ -153,7 +153,7 @@ void Connection::HandshakeTurn() {
       Enter(State::kSigning);
       thread_->stats().signatures_pending.fetch_add(1, std::memory_order_relaxed);
       poll_->Watch(UV_READABLE);
-      thread_->main().signs.Push({
+      thread_->RequestSignature({
           .handle = handle_,
           .key_id = tls_->operation().key_id(),
           .scheme = tls_->operation().scheme(),

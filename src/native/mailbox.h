@@ -32,6 +32,17 @@ class Mailbox final {
     return true;
   }
 
+  // As Push of each; empties items.
+  void PushAll(std::vector<T>& items) {
+    const std::lock_guard lock(mutex_);
+    if (!disconnected_ && !items.empty()) {
+      const bool was_empty = items_.empty();
+      for (T& item : items) items_.push_back(std::move(item));
+      if (was_empty) wake_();
+    }
+    items.clear();
+  }
+
   [[nodiscard]] std::vector<T> TakeAll() {
     std::vector<T> taken;
     const std::lock_guard lock(mutex_);

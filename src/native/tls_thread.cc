@@ -175,6 +175,7 @@ void TlsThread::Stir() {
 void TlsThread::ScheduleHandshake(Handle handle) { handshakes_.push_back(handle); }
 void TlsThread::ScheduleResume(Handle handle) { resumes_.push_back(handle); }
 void TlsThread::SchedulePump(Handle handle) { pumps_.push_back(handle); }
+void TlsThread::RequestSignature(SignRequest request) { sign_requests_.push_back(std::move(request)); }
 
 // After the sockets, once a round.
 void TlsThread::Turns() {
@@ -189,6 +190,7 @@ void TlsThread::Turns() {
     if (Connection* connection = Find(handle)) connection->HandshakeTurn();
     if (uv_hrtime() >= end) break;
   }
+  main_->signs.PushAll(sign_requests_);
   retired_.clear();
   const bool due = !resumes_.empty() || !handshakes_.empty() || !pumps_.empty();
   if (due)

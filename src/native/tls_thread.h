@@ -50,6 +50,7 @@ class TlsThread final {
   void ScheduleHandshake(Handle handle);
   void ScheduleResume(Handle handle);
   void SchedulePump(Handle handle);
+  void RequestSignature(SignRequest request);
   void AddDeadline(uint64_t when, Handle handle);
   void ResumeListenersLater();
   void ReadInbox();
@@ -101,6 +102,7 @@ class TlsThread final {
   std::deque<Handle> resumes_;
   std::deque<Handle> handshakes_;
   std::deque<Handle> pumps_;
+  std::vector<SignRequest> sign_requests_;  // of this round; they leave together: one wake-up for all
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::unordered_map<Handle, std::unique_ptr<Connection>> connections_;
   std::vector<std::unique_ptr<Connection>> retired_;

@@ -15,11 +15,10 @@ import type {
   NativeEstablished,
   NativeEvent,
   NativeListener,
-  NativeSignRequest,
   NativeStats,
   Terminator,
 } from '../native/addon.ts'
-import { schemeByCodePoint } from '../signing.ts'
+import { type ConnectionFacts, schemeByCodePoint } from '../signing.ts'
 import { type Credentials, nativeCredentials } from './credentials.ts'
 import type { TlsOptions } from './options.ts'
 import { tlsPolicy } from './policy.ts'
@@ -59,9 +58,8 @@ export class TlsFront {
     this.#terminator = new options.addon.Terminator({
       threads: options.threads,
       handshakeTimeoutMs: options.tls.handshakeTimeoutMs,
-      onSign: (requests) => {
-        for (const request of requests) this.#sign(request)
-      },
+      onSign: (handle, keyId, scheme, message, serverName, peer) =>
+        this.#sign(keyId, scheme, message, { id: handle, serverName, peer }),
       onEstablished: (connections) => {
         for (const connection of connections) void this.#route(connection)
       },
@@ -117,24 +115,19 @@ export class TlsFront {
     this.#terminator.close()
   }
 
-  #sign(request: NativeSignRequest): void {
-    const scheme = schemeByCodePoint(request.scheme)
-    const credentials = this.#options.credentials[request.keyId]
-    if (scheme === undefined || credentials === undefined) {
-      this.#terminator.finishSign(request.handle, null, `no key for signature scheme ${request.scheme}`)
+  #sign(keyId: number, codePoint: number, message: Uint8Array, connection: ConnectionFacts): void {
+    const handle = connection.id
+    const scheme = schemeByCodePoint(codePoint)
+    const key = this.#options.credentials[keyId]?.key
+    if (scheme === undefined || key === undefined) {
+      this.#terminator.finishSign(handle, null, `no key for signature scheme ${codePoint}`)
       return
     }
-    credentials.key
-      .sign({
-        scheme,
-        message: request.message,
-        deadlineMs: performance.now() + this.#options.signTimeoutMs,
-        connection: { id: request.handle, serverName: request.serverName, peer: request.peer },
-      })
-      .then(
-        (signature) => this.#terminator.finishSign(request.handle, signature),
-        (error: unknown) => this.#terminator.finishSign(request.handle, null, failureText(error)),
-      )
+    const deadlineMs = performance.now() + this.#options.signTimeoutMs
+    key.sign({ scheme, message, deadlineMs, connection }).then(
+      (signature) => this.#terminator.finishSign(handle, signature),
+      (error: unknown) => this.#terminator.finishSign(handle, null, failureText(error)),
+    )
   }
 
   async #route(connection: NativeEstablished): Promise<void> {
