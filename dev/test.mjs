@@ -43,12 +43,12 @@ await runMain(async () => {
 
 /** What needs no running program; each is one test. @returns {Promise<Count>} */
 async function staticChecks() {
+  const tsc = 'node_modules/typescript/bin/tsc'
   const checks = [
-    { name: 'types', command: ['node_modules/typescript/bin/tsc', '--noEmit', '-p', 'tsconfig.json'] },
-    {
-      name: 'types of dev/',
-      command: ['node_modules/typescript/bin/tsc', '--noEmit', '-p', 'dev/tsconfig.json'],
-    },
+    ...['tsconfig.json', 'dev/tsconfig.json', 'bench/tsconfig.json'].map((project) => ({
+      name: `types, ${project}`,
+      command: [tsc, '--noEmit', '-p', project],
+    })),
     { name: 'lint and format', command: ['node_modules/@biomejs/biome/bin/biome', 'check'] },
   ]
   const count = { passed: 0, failed: 0 }

@@ -51,6 +51,12 @@ export const TEST_TOOLS = [
     brew: ['openssl'],
   }),
   header('uv.h', { apt: ['libuv1-dev'], dnf: ['libuv-devel'], apk: ['libuv-dev'], brew: ['libuv'] }),
+  header('gtest/gtest.h', {
+    apt: ['libgtest-dev'],
+    dnf: ['gtest-devel'],
+    apk: ['gtest-dev'],
+    brew: ['googletest'],
+  }),
 ]
 
 /** Debian, Fedora, Alpine, Homebrew (Arm and Intel), and a build from source. */
