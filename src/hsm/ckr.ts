@@ -36,7 +36,7 @@ export const CKR = {
 
 type Row = readonly [rv: number, name: string, code?: ReturnValue['code'], action?: RecoveryAction]
 
-// Without code and action: ERR_HSM_FAILED, fail-over.
+// What a row leaves out is ERR_HSM_FAILED, fail-over.
 const TABLE: readonly Row[] = [
   [0x00, 'CKR_OK'],
   [0x01, 'CKR_CANCEL', 'ERR_HSM_FAILED', 'retry-session'],
@@ -54,7 +54,7 @@ const TABLE: readonly Row[] = [
   [0x13, 'CKR_ATTRIBUTE_VALUE_INVALID'],
   [0x1b, 'CKR_ACTION_PROHIBITED'],
   [0x20, 'CKR_DATA_INVALID'],
-  [0x21, 'CKR_DATA_LEN_RANGE'],
+  [0x21, 'CKR_DATA_LEN_RANGE', 'ERR_HSM_MECHANISM'],
   [0x30, 'CKR_DEVICE_ERROR'],
   [0x31, 'CKR_DEVICE_MEMORY'],
   [0x32, 'CKR_DEVICE_REMOVED', 'ERR_HSM_TOKEN_NOT_FOUND', 'reopen-token'],
@@ -65,17 +65,17 @@ const TABLE: readonly Row[] = [
   [0x51, 'CKR_FUNCTION_NOT_PARALLEL'],
   [0x54, 'CKR_FUNCTION_NOT_SUPPORTED'],
   [0x60, 'CKR_KEY_HANDLE_INVALID', 'ERR_HSM_SESSION_LOST', 'reopen-token'],
-  [0x62, 'CKR_KEY_SIZE_RANGE'],
-  [0x63, 'CKR_KEY_TYPE_INCONSISTENT', 'ERR_HSM_MECHANISM', 'fail-over'],
+  [0x62, 'CKR_KEY_SIZE_RANGE', 'ERR_HSM_MECHANISM'],
+  [0x63, 'CKR_KEY_TYPE_INCONSISTENT', 'ERR_HSM_MECHANISM'],
   [0x64, 'CKR_KEY_NOT_NEEDED'],
   [0x65, 'CKR_KEY_CHANGED'],
   [0x66, 'CKR_KEY_NEEDED'],
   [0x67, 'CKR_KEY_INDIGESTIBLE'],
-  [0x68, 'CKR_KEY_FUNCTION_NOT_PERMITTED', 'ERR_HSM_MECHANISM', 'fail-over'],
+  [0x68, 'CKR_KEY_FUNCTION_NOT_PERMITTED', 'ERR_HSM_MECHANISM'],
   [0x69, 'CKR_KEY_NOT_WRAPPABLE'],
   [0x6a, 'CKR_KEY_UNEXTRACTABLE'],
-  [0x70, 'CKR_MECHANISM_INVALID', 'ERR_HSM_MECHANISM', 'fail-over'],
-  [0x71, 'CKR_MECHANISM_PARAM_INVALID', 'ERR_HSM_MECHANISM', 'fail-over'],
+  [0x70, 'CKR_MECHANISM_INVALID', 'ERR_HSM_MECHANISM'],
+  [0x71, 'CKR_MECHANISM_PARAM_INVALID', 'ERR_HSM_MECHANISM'],
   [0x82, 'CKR_OBJECT_HANDLE_INVALID', 'ERR_HSM_SESSION_LOST', 'reopen-token'],
   [0x90, 'CKR_OPERATION_ACTIVE', 'ERR_HSM_FAILED', 'retry-session'],
   [0x91, 'CKR_OPERATION_NOT_INITIALIZED', 'ERR_HSM_FAILED', 'retry-session'],
@@ -129,7 +129,7 @@ const TABLE: readonly Row[] = [
   [0x1b1, 'CKR_NEXT_OTP', 'ERR_HSM_PIN', 'stop'],
   [0x1b5, 'CKR_EXCEEDED_MAX_ITERATIONS'],
   [0x1b6, 'CKR_FIPS_SELF_TEST_FAILED'],
-  [0x1b7, 'CKR_LIBRARY_LOAD_FAILED', 'ERR_HSM_MODULE', 'fail-over'],
+  [0x1b7, 'CKR_LIBRARY_LOAD_FAILED', 'ERR_HSM_MODULE'],
   [0x1b8, 'CKR_PIN_TOO_WEAK', 'ERR_HSM_PIN', 'stop'],
   [0x1b9, 'CKR_PUBLIC_KEY_INVALID'],
   [0x200, 'CKR_FUNCTION_REJECTED'],

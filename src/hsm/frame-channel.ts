@@ -57,14 +57,10 @@ export class FrameChannel {
     }
   }
 
-  flush(done?: () => void): void {
+  flush(): void {
     this.#framesPending = 0
     const bytes = this.#writer.take()
-    if (!this.#writing || !this.#socket.writable) {
-      done?.()
-      return
-    }
-    if (bytes.length > 0 || done !== undefined) this.#socket.write(bytes, done)
+    if (bytes.length > 0 && this.#writing && this.#socket.writable) this.#socket.write(bytes)
   }
 
   /** Ends the stream after what was written; the other side sees it end. */

@@ -2,22 +2,13 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { Socket } from 'node:net'
-import { basename } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-import { HsmError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { SignatureScheme } from '../signing.ts'
 import { FrameChannel } from './frame-channel.ts'
 import { FrameError } from './frame-reader.ts'
-import {
-  FAILED_CALLS,
-  FAILED_REASONS,
-  type FailedCall,
-  type FailedReason,
-  FRAME,
-  type FrameType,
-} from './frames.ts'
+import { FAILED_CALLS, FAILED_REASONS, FRAME, type FrameType } from './frames.ts'
 import {
   type ConfigureMessage,
   type ProblemMessage,
@@ -26,6 +17,7 @@ import {
   type ReadyMessage,
 } from './messages.ts'
 import type { HsmOptions } from './options.ts'
+import type { SignFailure } from './sign-failure.ts'
 
 export interface HostEvents {
   ready(message: ReadyMessage): void
@@ -33,7 +25,7 @@ export interface HostEvents {
   problem(problem: ProblemMessage): void
   /** @param signature the receiver's own copy. */
   signed(request: number, hsmSeconds: number, signature: Uint8Array): void
-  failed(request: number, failure: { rv: number; call: FailedCall; reason: FailedReason }): void
+  failed(request: number, failure: SignFailure): void
   sessions(open: number, limit: number): void
   /** No answer will come any more. Called once, as early as it is known. */
   lost(): void
@@ -54,7 +46,8 @@ export class HostProcess {
   readonly #hsm: HsmOptions
   readonly #events: HostEvents
   readonly #child: ChildProcess
-  readonly #channel: FrameChannel
+  /** undefined when the process could not be started. */
+  readonly #channel: FrameChannel | undefined
   #lost = false
   #ended = false
   /** How the process exited, as soon as it has. */
@@ -85,10 +78,8 @@ export class HostProcess {
         log.warn({ hsm: hsm.name, output: printable(chunk) }, 'hsm host printed'),
       )
     }
-    const pipe = this.#child.stdio[3]
-    if (!(pipe instanceof Socket)) {
-      throw new HsmError('ERR_HSM_HOST_EXITED', `hsm "${hsm.name}": no pipe to ${basename(options.entry)}`)
-    }
+    const pipe = this.#child.stdio?.[3]
+    if (!(pipe instanceof Socket)) return
     this.#channel = new FrameChannel({
       socket: pipe,
       accepts: [FRAME.ready, FRAME.problem, FRAME.signed, FRAME.failed, FRAME.sessions],
@@ -113,21 +104,23 @@ export class HostProcess {
 
   /** @param request answered by `signed` or `failed` with the same number, or by `lost`. */
   sign(request: number, key: number, scheme: SignatureScheme, message: Uint8Array): void {
-    this.#channel.writer.sign(request, key, scheme.codePoint, message)
-    this.#channel.written()
+    this.#channel?.writer.sign(request, key, scheme.codePoint, message)
+    this.#channel?.written()
   }
 
   /** Asks the host to leave: it says goodbye to the HSM and ends, or is killed when that takes too long. */
   close(): void {
-    this.#channel.close()
+    this.#channel?.close()
     this.#reportLost()
     this.#killAfter(CLOSE_LIMIT_MS)
   }
 
-  /** @param reason what the log and the errors of the lost signatures say. */
+  /** Nothing more is heard of it, even if the kernel cannot end it yet. @param reason for the log. */
   kill(reason: string): void {
     this.#reason ??= reason
     this.#child.kill('SIGKILL')
+    this.#channel?.destroy()
+    this.#reportLost()
   }
 
   #frame(type: FrameType, payload: Buffer): void {
@@ -168,6 +161,7 @@ export class HostProcess {
 
   /** Its last words may still be in the pipe; a process that the module left behind may hold that open for ever. */
   #exit(how: string): void {
+    if (this.#how !== undefined) return
     this.#how = how
     if (this.#lost) this.#end()
     else setTimeout(() => this.#end(), LAST_WORDS_MS)
@@ -177,7 +171,7 @@ export class HostProcess {
     if (this.#ended) return
     this.#ended = true
     this.#reportLost()
-    this.#channel.destroy()
+    this.#channel?.destroy()
     this.#events.exited(this.#reason ?? this.#how ?? 'ended')
   }
 

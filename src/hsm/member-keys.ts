@@ -17,6 +17,8 @@ export interface WantedKey {
 interface MemberKey {
   readonly wanted: WantedKey
   schemes: ReadonlySet<number>
+  /** Schemes not tested yet since the token was opened. */
+  untested: ReadonlySet<number>
   /** The host has shown that the token's public key is the certificate's. */
   compared: boolean
   /** The host cannot use it: not found, another key, no mechanism. */
@@ -34,6 +36,7 @@ export class MemberKeys {
     this.#keys = wanted.map((key) => ({
       wanted: key,
       schemes: NONE,
+      untested: NONE,
       compared: false,
       problem: undefined,
       testError: undefined,
@@ -53,6 +56,15 @@ export class MemberKeys {
     return this.#keys[key]?.problem ?? this.#keys[key]?.testError
   }
 
+  /** Of the keys that cannot be used. */
+  errors(): readonly HsmError[] {
+    return this.#keys.flatMap((_, key) => this.error(key) ?? [])
+  }
+
+  get count(): number {
+    return this.#keys.length
+  }
+
   status(): readonly { uri: string; ready: boolean; error: string | undefined }[] {
     return this.#keys.map(({ wanted, schemes }, key) => {
       const error = this.error(key)
@@ -69,36 +81,52 @@ export class MemberKeys {
     this.#keys.forEach((key, index) => {
       const state = states[index]
       key.schemes = new Set(state?.schemes)
+      key.untested = key.schemes
       key.compared = state?.compared ?? false
       key.problem = state?.problem ? problemError(this.#hsm, state.problem) : undefined
       key.testError = undefined
     })
   }
 
-  /** The keys worth a test signature, and with which scheme. */
-  testable(): readonly { key: number; scheme: SignatureScheme; message: Uint8Array }[] {
-    return this.#keys.flatMap(({ schemes, problem }, key) => {
-      const [first] = schemes
-      const scheme = first === undefined ? undefined : schemeByCodePoint(first)
-      return scheme === undefined || problem !== undefined
-        ? []
-        : [{ key, scheme, message: testMessage(scheme) }]
+  /**
+   * The test signatures that are due: with every scheme of every key after the token was opened, since a mechanism that
+   * is listed may still not take this hash or this key, and with one scheme of each key later.
+   */
+  testsDue(): readonly { readonly key: number; readonly scheme: SignatureScheme }[] {
+    return this.#keys.flatMap(({ schemes, untested, problem }, key) => {
+      if (problem !== undefined) return []
+      const due = untested.size > 0 ? [...untested] : [...schemes].slice(0, 1)
+      return due.flatMap((codePoint) => {
+        const scheme = schemeByCodePoint(codePoint)
+        return scheme === undefined ? [] : [{ key, scheme }]
+      })
     })
   }
 
-  /** @returns the error when the certificate's public key does not verify the test signature. */
-  checkTest(key: number, scheme: SignatureScheme, signature: Uint8Array): HsmError | undefined {
-    const tested = this.#keys[key]
-    if (tested === undefined) return undefined
-    tested.testError = isSignature(tested.wanted.publicKey, scheme, testMessage(scheme), signature)
-      ? undefined
-      : this.#wrongSignature(tested)
-    return tested.testError
+  /** Tests are about to be made: what went wrong in earlier ones no longer counts. */
+  testsBegin(): void {
+    for (const key of this.#keys) {
+      key.untested = NONE
+      key.testError = undefined
+    }
   }
 
-  testFailed(key: number, error: HsmError): void {
-    const failed = this.#keys[key]
-    if (failed !== undefined) failed.testError = error
+  /** @returns false when the certificate's public key does not verify the test signature. */
+  testSigned(key: number, scheme: SignatureScheme, signature: Uint8Array): boolean {
+    const tested = this.#keys[key]
+    if (tested === undefined) return false
+    const good = isSignature(tested.wanted.publicKey, scheme, testMessage(scheme), signature)
+    if (!good) tested.testError = this.#wrongSignature(tested)
+    return good
+  }
+
+  /** A mechanism that fails costs its scheme; any other failure, or the last scheme, costs the key. */
+  testFailed(key: number, scheme: SignatureScheme, error: HsmError): void {
+    const tested = this.#keys[key]
+    if (tested === undefined) return
+    if (error.code === 'ERR_HSM_MECHANISM' && tested.schemes.size > 1) {
+      tested.schemes = new Set([...tested.schemes].filter((codePoint) => codePoint !== scheme.codePoint))
+    } else tested.testError = error
   }
 
   #wrongSignature(key: MemberKey): HsmError {

@@ -9,37 +9,17 @@ import type { Log } from '../log.ts'
 import { BackOff } from './back-off.ts'
 import { Breaker } from './breaker.ts'
 import { returnValue } from './ckr.ts'
-import type { FailedCall, FailedReason } from './frames.ts'
 import { HostProcess } from './host-process.ts'
+import { InFlight } from './in-flight.ts'
 import { Latency } from './latency.ts'
 import { MemberKeys, type WantedKey } from './member-keys.ts'
 import type { MemberMetrics } from './member-metrics.ts'
 import { type ProblemMessage, problemError, type ReadyMessage } from './messages.ts'
 import type { HsmOptions } from './options.ts'
+import { type SignFailure, signFailureError } from './sign-failure.ts'
 import type { Attempt } from './sign-job.ts'
-
-export type MemberState = 'starting' | 'proving' | 'up' | 'resting' | 'down' | 'failed' | 'closed'
-
-/** What /status shows of a member. */
-export interface HsmStatus {
-  readonly name: string
-  readonly state: MemberState
-  /** ISO 8601: when this state began. */
-  readonly since: string
-  readonly pid: number | undefined
-  readonly token: { readonly label: string; readonly serial: string } | undefined
-  readonly sessions: { readonly open: number; readonly limit: number }
-  readonly inFlight: number
-  /** A signature that takes longer is asked of another member too. */
-  readonly hedgeDelayMs: number
-  readonly restarts: number
-  readonly lastError: { readonly code: string; readonly message: string; readonly at: string } | undefined
-  readonly keys: readonly {
-    readonly uri: string
-    readonly ready: boolean
-    readonly error: string | undefined
-  }[]
-}
+import type { HsmStatus, MemberState } from './status.ts'
+import { testAttempts } from './test-attempts.ts'
 
 export interface MemberOptions {
   readonly hsm: HsmOptions
@@ -62,9 +42,7 @@ export class Member {
   readonly #breaker = new Breaker()
   readonly #restartBackOff = new BackOff({ firstMs: 50, capMs: 1000 })
   readonly #restBackOff = new BackOff({ firstMs: 200, capMs: 5000 })
-  /** Oldest first. */
-  readonly #inFlight = new Map<number, Attempt>()
-  #lastRequest = 0
+  readonly #inFlight = new InFlight()
   #state: MemberState = 'down'
   #sinceMs = Date.now()
   #timer: NodeJS.Timeout | undefined
@@ -73,8 +51,10 @@ export class Member {
   #lastError: { readonly error: HsmError; readonly atMs: number } | undefined
   #token: HsmStatus['token']
   #sessions = { open: 0, limit: 0 }
+  #testsToSend: Attempt[] = []
   #restarts = 0
-  #testsOpen = 0
+  /** The last line about a host that ended; forgotten when the member comes up. */
+  #loggedMessage: string | undefined
   #firstTryOver: (() => void) | undefined
   #closing: Promise<void> | undefined
   #hostGone: (() => void) | undefined
@@ -101,8 +81,9 @@ export class Member {
 
   /** What is wrong now: with the member, or with single keys of a member that is up. */
   problems(): readonly HsmError[] {
-    if (this.#state !== 'up') return this.#lastError === undefined ? [] : [this.#lastError.error]
-    return this.keys.messages.flatMap((_, key) => this.keys.error(key) ?? [])
+    const ofKeys = this.keys.errors()
+    if (this.#state === 'up' || ofKeys.length > 0) return ofKeys
+    return this.#lastError === undefined ? [] : [this.#lastError.error]
   }
 
   /** It will not come back by itself. */
@@ -134,11 +115,8 @@ export class Member {
   send(attempt: Attempt, nowMs: number): void {
     const host = this.#host
     if (host === undefined) throw new Error(`member ${this.name} has no host`)
-    // Requests in flight are few and numbers are 2^32, so one is free again long before its turn comes.
-    this.#lastRequest = (this.#lastRequest + 1) >>> 0
     attempt.sentAtMs = nowMs
-    this.#inFlight.set(this.#lastRequest, attempt)
-    host.sign(this.#lastRequest, attempt.key, attempt.scheme, attempt.message)
+    host.sign(this.#inFlight.add(attempt), attempt.key, attempt.scheme, attempt.message)
   }
 
   /** A signature of this member is late, and another member was asked. */
@@ -152,11 +130,9 @@ export class Member {
   /** To be called every few milliseconds while anything is in flight. */
   tick(nowMs: number): void {
     this.metrics.inFlight.set(this.#inFlight.size)
-    for (const oldest of this.#inFlight.values()) {
-      if (nowMs - oldest.sentAtMs > this.#options.hangMs) {
-        this.#kill(`a signature took more than ${this.#options.hangMs} ms`)
-      }
-      return
+    const oldestMs = this.#inFlight.oldestSentAtMs()
+    if (oldestMs !== undefined && nowMs - oldestMs > this.#options.hangMs) {
+      this.#kill(`a signature took more than ${this.#options.hangMs} ms`)
     }
   }
 
@@ -198,7 +174,16 @@ export class Member {
       this.#kill(`the module was not ready after ${START_LIMIT_MS / 1000} s`),
     )
     this.#problem = undefined
-    this.#host = new HostProcess({
+    try {
+      this.#host = this.#startHost()
+    } catch (error) {
+      // Out of memory or processes: nothing that a later try could not find better.
+      this.#exited(`could not be started: ${error instanceof Error ? error.message : String(error)}`)
+    }
+  }
+
+  #startHost(): HostProcess {
+    return new HostProcess({
       hsm: this.#options.hsm,
       keys: this.keys.messages,
       entry: this.#options.entry,
@@ -226,58 +211,36 @@ export class Member {
   /** Up is who has just made a signature that the certificate's public key verifies; user traffic tries nothing out. */
   #prove(): void {
     this.#enter('proving')
-    const tests = this.keys.testable()
-    this.#testsOpen = tests.length
-    if (tests.length === 0) {
-      this.#proved()
-      return
-    }
-    const nowMs = performance.now()
-    for (const { key, scheme, message } of tests) {
-      const ended = (): void => {
-        if (--this.#testsOpen === 0) this.#proved()
-      }
-      this.send(
-        {
-          key,
-          scheme,
-          message,
-          test: true,
-          sentAtMs: nowMs,
-          succeeded: (signature) => {
-            const good = this.keys.checkTest(key, scheme, signature) === undefined
-            ended()
-            return good
-          },
-          failed: (error) => {
-            this.keys.testFailed(key, error)
-            ended()
-          },
-        },
-        nowMs,
-      )
-    }
+    this.#testsToSend = [...testAttempts(this.keys, () => this.#proved())]
+    this.#sendTests()
     this.#options.onChange(this)
+  }
+
+  /** Within the limit like everybody else: many keys have many tests. */
+  #sendTests(): void {
+    while (this.#state === 'proving' && this.hasCapacity) {
+      const attempt = this.#testsToSend.shift()
+      if (attempt === undefined) return
+      this.send(attempt, performance.now())
+    }
   }
 
   #proved(): void {
     if (this.#state !== 'proving') return
-    const errors = this.keys.messages.map((_, key) => this.keys.error(key))
-    if (errors.includes(undefined)) {
-      this.#up(errors.filter((error) => error !== undefined))
+    const errors = this.keys.errors()
+    if (errors.length < this.keys.count) {
+      this.#up(errors)
       return
     }
-    const [error] = errors
-    this.#note(error ?? this.#error('ERR_HSM_FAILED', 'has no key to sign with'))
     // The host may be what is wrong (stale handles, a lost login): the next try is with a new one.
-    this.#problem = error
-    this.#retire()
+    this.#retire(errors[0] ?? this.#error('ERR_HSM_FAILED', 'has no key to sign with'))
   }
 
   #up(keyErrors: readonly HsmError[]): void {
     this.#enter('up')
     this.#breaker.reset(performance.now())
     this.metrics.up.set(1)
+    this.#loggedMessage = undefined
     this.#options.log.info({ hsm: this.name, pid: this.#host?.pid, ...this.#token }, 'hsm is up')
     for (const error of keyErrors) {
       this.#note(error)
@@ -288,7 +251,7 @@ export class Member {
   }
 
   #signed(request: number, hsmSeconds: number, signature: Uint8Array): void {
-    const attempt = this.#take(request)
+    const attempt = this.#inFlight.take(request)
     if (attempt === undefined) return
     const nowMs = performance.now()
     this.#latency.record(nowMs - attempt.sentAtMs)
@@ -300,53 +263,29 @@ export class Member {
       this.metrics.failed(attempt.scheme, 'ERR_HSM_BAD_SIGNATURE')
       if (this.#state === 'up') this.#rest(this.#error('ERR_HSM_BAD_SIGNATURE', 'returned a wrong signature'))
     }
+    this.#sendTests()
     this.#options.onChange(this)
   }
 
-  #failed(request: number, failure: { rv: number; call: FailedCall; reason: FailedReason }): void {
-    const attempt = this.#take(request)
+  #failed(request: number, failure: SignFailure): void {
+    const attempt = this.#inFlight.take(request)
     if (attempt === undefined) return
-    const error = this.#failure(failure)
+    const error = signFailureError(this.name, failure)
     const { name, action } = returnValue(failure.rv)
     if (failure.reason === 'call') this.metrics.callFailed(name)
     if (!attempt.test) this.metrics.failed(attempt.scheme, error.code)
-    const opens = failure.reason !== 'policy' && this.#breaker.failed(performance.now())
+    // What one scheme or one message cannot have says nothing of the others: clients choose the scheme, and must not
+    // be able to open a breaker with it.
+    const counts = error.code !== 'ERR_HSM_MECHANISM' && error.code !== 'ERR_HSM_REFUSED'
+    const opens = counts && this.#breaker.failed(performance.now())
     this.#note(error)
     if (this.#state === 'up') {
-      if (action === 'reopen-token') {
-        this.#problem = error
-        this.#retire()
-      } else if (opens) this.#rest(error)
+      if (action === 'reopen-token') this.#retire(error)
+      else if (opens) this.#rest(error)
     }
     attempt.failed(error)
+    this.#sendTests()
     this.#options.onChange(this)
-  }
-
-  #failure(failure: { rv: number; call: FailedCall; reason: FailedReason }): HsmError {
-    switch (failure.reason) {
-      case 'policy':
-        return this.#error('ERR_HSM_REFUSED', 'the host refused a message that is no TLS handshake')
-      case 'no-such-key':
-        return this.#error('ERR_HSM_MECHANISM', 'the host has no such key, or not with this scheme')
-      case 'busy':
-        return this.#error('ERR_HSM_FAILED', 'the host was sent more than it has sessions for')
-      case 'bad-signature':
-        return this.#error('ERR_HSM_BAD_SIGNATURE', 'C_Sign returned something that is no signature')
-      case 'call': {
-        const { name, code } = returnValue(failure.rv)
-        return new HsmError(code, `hsm "${this.name}": ${failure.call} returned ${name}`, {
-          hsm: this.name,
-          rv: failure.rv,
-          call: failure.call,
-        })
-      }
-    }
-  }
-
-  #take(request: number): Attempt | undefined {
-    const attempt = this.#inFlight.get(request)
-    if (attempt !== undefined) this.#inFlight.delete(request)
-    return attempt
   }
 
   #setSessions(open: number, limit: number): void {
@@ -367,7 +306,8 @@ export class Member {
   }
 
   /** Ends the host in good order; what is in flight is lost at once, so that it can go elsewhere. */
-  #retire(): void {
+  #retire(error: HsmError): void {
+    this.#problem = error
     this.#enter('down')
     this.#host?.close()
   }
@@ -381,19 +321,15 @@ export class Member {
   #trouble(problem: ProblemMessage): void {
     this.#problem = problemError(this.name, problem)
     if (problem.rv !== null) this.metrics.callFailed(returnValue(problem.rv).name)
-    this.#enterFinal(problem.final)
-  }
-
-  #enterFinal(final: boolean): void {
-    if (final && this.#state !== 'closed') this.#enter('failed')
+    if (problem.final && this.#state !== 'closed') this.#enter('failed')
+    this.#host?.close()
   }
 
   /** From here on nothing is answered: everything in flight goes back to who asked. */
   #lost(): void {
     if (!this.final) this.#enter('down')
     this.#setSessions(0, 0)
-    const attempts = [...this.#inFlight.values()]
-    this.#inFlight.clear()
+    const attempts = this.#inFlight.takeAll()
     this.metrics.inFlight.set(0)
     if (attempts.length > 0) {
       const error = this.#error('ERR_HSM_HOST_EXITED', 'the host process ended with the signature in flight')
@@ -418,7 +354,10 @@ export class Member {
       this.#options.log.error(facts, `${error.message}; out of service until restarted`)
     } else {
       const delayMs = this.#restartBackOff.next()
-      this.#options.log.warn({ ...facts, restartMs: Math.round(delayMs) }, error.message)
+      // An HSM that is away for an hour is one line, not one for every try.
+      const level = error.message === this.#loggedMessage ? 'debug' : 'warn'
+      this.#loggedMessage = error.message
+      this.#options.log[level]({ ...facts, restartMs: Math.round(delayMs) }, error.message)
       this.#enter('down', delayMs, () => {
         this.#restarts++
         this.metrics.restarts.inc()

@@ -7,11 +7,18 @@
 
 import type { KeyObject } from 'node:crypto'
 
-import { HsmError } from '../errors.ts'
+import type { HsmError } from '../errors.ts'
 import { type SignatureScheme, type SigningKey, type SignRequest, schemes } from '../signing.ts'
 import { keySchemes } from './mechanism.ts'
 import type { Member } from './member.ts'
 import type { KeyOptions, SigningOptions } from './options.ts'
+import {
+  allFailedError,
+  badSignatureError,
+  closedError,
+  exhaustedError,
+  timeoutError,
+} from './pool-errors.ts'
 import { keyFacts } from './public-key.ts'
 import { type Attempt, SignJob } from './sign-job.ts'
 import { isSignature } from './verify-signature.ts'
@@ -84,13 +91,15 @@ export class PooledKey implements SigningKey {
       const nowMs = performance.now()
       const job = new SignJob(request, nowMs, resolve, reject)
       if (this.#closed) return job.fail(closedError())
-      if (nowMs >= request.deadlineMs) return job.fail(this.#timeout(job))
+      if (nowMs >= request.deadlineMs) return job.fail(timeoutError(this.#uri, job, this.#waiting))
       this.#open.add(job)
       this.#onWork()
       // Nobody overtakes who waits already.
       if (this.#waiting === 0 && this.#dispatch(job, nowMs)) return
-      if (this.#holders.every(({ member }) => member.final)) return this.#fail(job, this.#allFailed(job))
-      if (this.#queue.size >= this.#signing.queue) return this.#fail(job, this.#exhausted())
+      if (this.#holders.every(({ member }) => member.final))
+        return this.#fail(job, allFailedError(this.#uri, job, this.#memberErrors()))
+      if (this.#queue.size >= this.#signing.queue)
+        return this.#fail(job, exhaustedError(this.#uri, this.#queue.size))
       this.#queue.add(job)
     })
   }
@@ -100,14 +109,15 @@ export class PooledKey implements SigningKey {
     if (this.#retries.size > 0) this.#drain(this.#retries)
     if (this.#queue.size > 0) this.#drain(this.#queue)
     if (this.#open.size > 0 && this.#holders.every(({ member }) => member.final)) {
-      for (const job of this.#open) if (job.attemptsOpen === 0) this.#fail(job, this.#allFailed(job))
+      for (const job of this.#open)
+        if (job.attemptsOpen === 0) this.#fail(job, allFailedError(this.#uri, job, this.#memberErrors()))
     }
   }
 
   /** Deadlines, hedges, pauses. @returns whether there will be anything to do at the next tick. */
   tick(nowMs: number): boolean {
     for (const job of this.#open) {
-      if (nowMs >= job.request.deadlineMs) this.#fail(job, this.#timeout(job))
+      if (nowMs >= job.request.deadlineMs) this.#fail(job, timeoutError(this.#uri, job, this.#waiting))
       else if (this.#hedge && job.attemptsOpen === 1 && !job.hedged) this.#hedgeIfLate(job, nowMs)
     }
     for (const job of this.#paused) {
@@ -154,7 +164,7 @@ export class PooledKey implements SigningKey {
       const holder = this.#holders[(first + step) % count]
       if (holder === undefined) continue
       const { member, key } = holder
-      if (member === except || !member.hasCapacity || job.failedOn.has(member)) continue
+      if (member === except || !member.hasCapacity || job.hasFailedOn(member)) continue
       if (member.canSign(key, job.request.scheme.codePoint)) return holder
     }
     return undefined
@@ -190,7 +200,7 @@ export class PooledKey implements SigningKey {
     if (job.settled) return true
     const { scheme, message } = job.request
     if (this.#verify && !isSignature(this.#publicKey, scheme, message, signature)) {
-      this.#failedOn(job, member, badSignature(member, this.#uri))
+      this.#failedOn(job, member, badSignatureError(this.#uri, member.name))
       return false
     }
     this.#forget(job)
@@ -205,27 +215,26 @@ export class PooledKey implements SigningKey {
   }
 
   #failedOn(job: SignJob, member: Member, error: HsmError): void {
-    job.errors.push(error)
+    job.noteError(error)
     if (!error.retryable) {
       this.#fail(job, error)
       return
     }
     // A host that died says nothing about the next one.
-    if (error.code !== 'ERR_HSM_HOST_EXITED') job.failedOn.add(member)
+    if (error.code !== 'ERR_HSM_HOST_EXITED') job.noteFailedOn(member)
     if (job.attemptsOpen > 0) return
     if (job.attemptsMade >= MAX_ATTEMPTS) {
-      this.#fail(job, this.#allFailed(job))
+      this.#fail(job, allFailedError(this.#uri, job, this.#memberErrors()))
       return
     }
     member.metrics.retried(error.code)
     const nowMs = performance.now()
-    const untried = this.#holders.some((holder) => !holder.member.final && !job.failedOn.has(holder.member))
+    const untried = this.#holders.some((holder) => !holder.member.final && !job.hasFailedOn(holder.member))
     if (untried) {
       this.#retry(job, nowMs)
       return
     }
-    job.failedOn.clear()
-    job.pausedUntilMs = nowMs + FIRST_PAUSE_MS * 2 ** Math.min(job.attemptsMade, MAX_DOUBLINGS)
+    job.pause(nowMs + FIRST_PAUSE_MS * 2 ** Math.min(job.attemptsMade, MAX_DOUBLINGS))
     this.#paused.add(job)
   }
 
@@ -248,35 +257,16 @@ export class PooledKey implements SigningKey {
     job.fail(error)
   }
 
+  #memberErrors(): readonly HsmError[] {
+    return this.#holders.flatMap(({ member }) => member.lastError ?? [])
+  }
+
   #forget(job: SignJob): void {
     this.#open.delete(job)
     if (this.#waiting === 0) return
     this.#queue.delete(job)
     this.#retries.delete(job)
     this.#paused.delete(job)
-  }
-
-  #timeout(job: SignJob): HsmError {
-    const limitMs = Math.round(job.request.deadlineMs - job.startedAtMs)
-    return new HsmError(
-      'ERR_HSM_SIGN_TIMEOUT',
-      `signing with key ${this.#uri} took more than ${limitMs} ms (${this.#waiting} waiting)`,
-      { errors: job.errors },
-    )
-  }
-
-  #exhausted(): HsmError {
-    return new HsmError(
-      'ERR_HSM_SESSIONS_EXHAUSTED',
-      `all sessions for key ${this.#uri} are busy and ${this.#queue.size} signatures wait already`,
-    )
-  }
-
-  #allFailed(job: SignJob): HsmError {
-    const members = this.#holders.map(({ member }) => member.lastError).filter((error) => error !== undefined)
-    const errors = job.errors.length > 0 ? job.errors : members
-    const reasons = [...new Set(errors.map((error) => error.message))].join('; ')
-    return new HsmError('ERR_HSM_ALL_FAILED', `no HSM signed with key ${this.#uri}: ${reasons}`, { errors })
   }
 }
 
@@ -310,16 +300,6 @@ class KeyAttempt implements Attempt {
   failed(error: HsmError): void {
     this.#owner.attemptFailed(this.#job, this.#member, error)
   }
-}
-
-function badSignature(member: Member, uri: string): HsmError {
-  return new HsmError('ERR_HSM_BAD_SIGNATURE', `hsm "${member.name}": a signature with ${uri} is wrong`, {
-    hsm: member.name,
-  })
-}
-
-function closedError(): HsmError {
-  return new HsmError('ERR_HSM_CLOSED', 'the signing service is closed')
 }
 
 // Only against endless rounds: a member that fails this often in a row is resting long before.

@@ -23,10 +23,8 @@ export interface Attempt {
 export class SignJob {
   readonly request: SignRequest
   readonly startedAtMs: number
-  /** Every failure, oldest first. */
-  readonly errors: HsmError[] = []
-  /** Members that failed this job since its last pause. */
-  readonly failedOn = new Set<Member>()
+  #errors: HsmError[] | undefined
+  #failedOn: Set<Member> | undefined
   attemptsMade = 0
   /** Sent and not answered. */
   attemptsOpen = 0
@@ -49,6 +47,31 @@ export class SignJob {
     this.startedAtMs = startedAtMs
     this.#resolve = resolve
     this.#reject = reject
+  }
+
+  /** Every failure, oldest first. */
+  get errors(): readonly HsmError[] {
+    return this.#errors ?? []
+  }
+
+  noteError(error: HsmError): void {
+    this.#errors ??= []
+    this.#errors.push(error)
+  }
+
+  /** Has it failed on this member since its last pause? */
+  hasFailedOn(member: Member): boolean {
+    return this.#failedOn?.has(member) ?? false
+  }
+
+  noteFailedOn(member: Member): void {
+    this.#failedOn ??= new Set()
+    this.#failedOn.add(member)
+  }
+
+  pause(untilMs: number): void {
+    this.#failedOn = undefined
+    this.pausedUntilMs = untilMs
   }
 
   get settled(): boolean {

@@ -9,12 +9,13 @@ import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { KeyType, SigningKey } from '../signing.ts'
 import { defaultHostEntry } from './host-process.ts'
-import { type HsmStatus, Member } from './member.ts'
+import { Member } from './member.ts'
 import type { WantedKey } from './member-keys.ts'
 import { MemberMetrics } from './member-metrics.ts'
 import type { HsmOptions, KeyOptions, SigningOptions } from './options.ts'
 import { type Holder, PooledKey } from './pooled-key.ts'
 import { keyFacts } from './public-key.ts'
+import type { HsmStatus } from './status.ts'
 
 export type { HsmStatus }
 

@@ -83,6 +83,7 @@ static long long NowUs(void) {
 }
 
 static void SleepUs(long long us) {
+  if (us <= 0) return;  // a sleep of nothing still takes 50 us
   struct timespec rest = {us / 1000000, (us % 1000000) * 1000};
   while (nanosleep(&rest, &rest) != 0) {
   }

@@ -22,7 +22,7 @@ export class Host {
   readonly #onEnd: (module: Pkcs11Module | undefined) => void
   #module: Pkcs11Module | undefined
   #signer: Signer | undefined
-  #state: 'unconfigured' | 'open' | 'ended' = 'unconfigured'
+  #state: 'unconfigured' | 'open' | 'ending' | 'ended' = 'unconfigured'
 
   /** @param onEnd called once, when there is nothing left to do but to leave. */
   constructor(socket: Socket, onEnd: (module: Pkcs11Module | undefined) => void) {
@@ -35,18 +35,21 @@ export class Host {
     })
   }
 
-  /** Says why, if anybody listens still, and ends. */
+  /**
+   * Says why, and ends when the front process has heard it. Leaving at once could cost the message: a write of the other
+   * side to a closed pipe fails, and takes with it what it has not read yet.
+   */
   endWith(error: unknown): void {
-    if (this.#state === 'ended') return
+    if (this.#state === 'ending' || this.#state === 'ended') return
+    this.#state = 'ending'
     const problem = error instanceof FrameError ? new Problem('ERR_HSM_REFUSED', error.message) : error
     this.#channel.writer.json(FRAME.problem, problemMessage(problem))
-    this.#channel.flush(() => this.#end())
-    // The other side may never read it.
+    this.#channel.flush()
     setTimeout(() => this.#end(), LAST_WORD_MS)
   }
 
   #frame(type: FrameType, payload: Buffer): void {
-    if (this.#state === 'ended') return
+    if (this.#state === 'ending' || this.#state === 'ended') return
     if (type === FRAME.sign) {
       if (this.#signer === undefined) throw new FrameError('a sign request before the configuration')
       const [request, key, codePoint] = [

@@ -138,7 +138,7 @@ class Intruder {
   }
 
   send(bytes: Uint8Array): void {
-    this.#pipe.write(bytes)
+    if (bytes.length > 0) this.#pipe.write(bytes)
   }
 
   async ask(
@@ -158,7 +158,7 @@ class Intruder {
   async lastWords(): Promise<unknown> {
     this.send(this.writer.take())
     const { payload } = await this.#next(FRAME.problem)
-    await this.#exit
+    await this.leave()
     return JSON.parse(payload.toString())
   }
 

@@ -215,6 +215,27 @@ test('a PIN from the environment reaches the host that needs it and no other', a
   }
 })
 
+test('one session is enough to test many keys with all their schemes', async () => {
+  const rsa = token.generateKey({ label: 'rsa', id: '31', type: 'rsa:2048' })
+  running = testService({
+    hsms: [token.hsmOptions({ sessions: 1 })],
+    keys: Array.from({ length: 5 }, () => ({ label: 'rsa', spki: rsa })),
+  })
+
+  expect(await running.service.start()).toEqual([])
+  expect(key().schemes.length).toBe(6)
+})
+
+test('a scheme whose mechanism fails is not offered, the others are', async () => {
+  const rsa = token.generateKey({ label: 'rsa2', id: '32', type: 'rsa:2048' })
+  faults.set('C_SignInit rv CKR_MECHANISM_PARAM_INVALID times 1')
+  running = testService({ hsms: [token.hsmOptions(faults.options)], keys: [{ label: 'rsa2', spki: rsa }] })
+
+  expect(await running.service.start()).toEqual([])
+  expect(key().schemes.map(({ name }) => name)).not.toContain('rsa_pss_rsae_sha256')
+  expect(key().schemes.length).toBe(5)
+})
+
 test('start succeeds for the keys that can be used and names the ones that cannot', async () => {
   running = testService({
     hsms: [token.hsmOptions()],
