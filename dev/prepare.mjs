@@ -5,12 +5,10 @@
  * Until the npm packages are there, only Node's own modules may be imported: hence the late imports.
  */
 
-import { join } from 'node:path'
-
 import { buildNative, buildTypeScript } from './build.mjs'
 import { alone } from './lock.mjs'
 import { installNpmPackages } from './npm-packages.mjs'
-import { root } from './paths.mjs'
+import { setupLock } from './paths.mjs'
 import { Stop, step } from './steps.mjs'
 import { installMissing } from './system-packages.mjs'
 import { BUILD_TOOLS, SOFTHSM } from './tools.mjs'
@@ -22,7 +20,7 @@ import { BUILD_TOOLS, SOFTHSM } from './tools.mjs'
 export async function prepare(paths, moreTools = []) {
   checkNode()
   await step('system packages', () => installMissing([...BUILD_TOOLS, ...SOFTHSM, ...moreTools]))
-  await alone(join(root, '.sealgate/setup.lock'), async () => {
+  await alone(setupLock, async () => {
     await step('npm packages', installNpmPackages)
     await step('native addon', buildNative)
     await step('program', buildTypeScript)
