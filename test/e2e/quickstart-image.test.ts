@@ -30,6 +30,7 @@ beforeAll(async () => {
   const [build = [], runtime = []] = stages(readFileSync(join(checkout, 'Dockerfile'), 'utf8'))
   const work = join(folder, 'build')
   image = join(folder, 'image')
+  await run(nodeUnderTest, ['dev/build-native.mjs'], { cwd: checkout })
   await replayBuild(build, work)
   for (const { instruction, rest } of runtime) if (instruction === 'COPY') copyBetweenStages(rest, work)
 }, REPLAY_MS)
