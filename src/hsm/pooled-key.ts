@@ -94,8 +94,8 @@ export class PooledKey implements SigningKey {
       if (nowMs >= request.deadlineMs) return job.fail(timeoutError(this.#uri, job, this.#waiting))
       this.#open.add(job)
       this.#onWork()
-      // Nobody overtakes who waits already.
-      if (this.#waiting === 0 && this.#dispatch(job, nowMs)) return
+      // Nobody overtakes the queue. Retries and pauses hold up nobody: they may wait for a certain member.
+      if (this.#queue.size === 0 && this.#dispatch(job, nowMs)) return
       if (this.#holders.every(({ member }) => member.final))
         return this.#fail(job, allFailedError(this.#uri, job, this.#memberErrors()))
       if (this.#queue.size >= this.#signing.queue)
@@ -141,8 +141,9 @@ export class PooledKey implements SigningKey {
   #drain(jobs: Set<SignJob>): void {
     const nowMs = performance.now()
     for (const job of jobs) {
-      if (!this.#dispatch(job, nowMs)) return
-      jobs.delete(job)
+      if (!this.#holders.some(({ member, key }) => member.isReady(key) && member.hasCapacity)) return
+      if (this.#dispatch(job, nowMs)) jobs.delete(job)
+      // Who can go nowhere although there is room waits for a member that is not up, and lets others pass.
     }
   }
 

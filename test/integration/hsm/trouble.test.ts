@@ -163,6 +163,23 @@ describe('two members, under load', () => {
   })
 })
 
+test('with all members gone signatures wait, and are made when the first returns', async () => {
+  const { service } = await start({ timeoutMs: 5000 }, ['hsm-b'])
+  const key = service.key(0)
+  faults.set('* removed')
+  const waiting = Array.from({ length: 20 }, () =>
+    key.sign(signRequest(firstScheme(key), { timeoutMs: 5000 })),
+  )
+  await eventually(() => status('hsm-b').state === 'down', 'hsm-b is down')
+  waiting.push(key.sign(signRequest(firstScheme(key), { timeoutMs: 5000 })))
+
+  faults.clear()
+
+  const signatures = await Promise.all(waiting)
+  expect(signatures.length).toBe(21)
+  await expectNothingInFlight()
+})
+
 describe('one member', () => {
   test('a signature in flight when the host is killed is made by the next host', async () => {
     const { service } = await start({}, ['hsm-b'])
