@@ -71,7 +71,7 @@ describe('a host that is asked by an intruder', () => {
   test('ends when it is to load another module', async () => {
     intruder = await Intruder.enter()
 
-    intruder.writer.json(FRAME.configure, { ...configuration(), module: '/tmp/evil.so' })
+    intruder.writer.json(FRAME.configure, { ...configuration(), module: '/nonexistent/evil.so' })
 
     expect(await intruder.lastWords()).toMatchObject({
       code: 'ERR_HSM_REFUSED',
