@@ -79,6 +79,7 @@ Connection::Connection(TlsThread* thread, Handle handle, UniqueFd fd, const Sock
 }
 
 Connection::~Connection() {
+  if (tls_ != nullptr && tls_->suspended()) thread_->HandshakeResumed();
   if (tls_ != nullptr && tls_->operation().state() == SignOperation::State::kRequested) {
     thread_->stats().signatures_pending.fetch_sub(1, std::memory_order_relaxed);
   }
@@ -142,6 +143,10 @@ void Connection::HandshakeTurn() {
   turn_scheduled_ = false;
   if (state_ != State::kHandshaking && state_ != State::kSigning) return;
   const TlsStream::Result result = tls_->Handshake();
+  if (state_ == State::kSigning && result != TlsStream::Result::kSuspended) {
+    thread_->HandshakeResumed();
+    Enter(State::kHandshaking);
+  }
   switch (result) {
     case TlsStream::Result::kDone:
       return OnHandshakeDone();

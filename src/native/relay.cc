@@ -26,10 +26,12 @@ void Relay::Begin(std::span<const uint8_t> first) {
   Pump();
 }
 
-void Relay::OnPoll(PollHandle& /*handle*/, int status, int /*events*/) {
+void Relay::OnPoll(PollHandle& /*handle*/, int status, int events) {
+  if ((events & UV_READABLE) != 0) plain_readable_ = true;
   if (status < 0) {
     // libuv has stopped watching. What the socket still holds can be read without it.
     plain_poll_broken_ = true;
+    plain_readable_ = true;
     poll_->Watch(0);
   }
   Pump();
@@ -75,7 +77,7 @@ void Relay::PeerToPlain() {
 }
 
 void Relay::PlainToPeer() {
-  for (int reads = 0; !plain_ended_ && !tls_->blocked(); ++reads) {
+  for (int reads = 0; plain_readable_ && !plain_ended_ && !tls_->blocked(); ++reads) {
     if (reads == kReadsPerTurn) return owner_->WantPump();
     const ssize_t n = recv(plain_.get(), scratch_.data(), scratch_.size(), 0);
     if (n > 0) {
@@ -83,13 +85,14 @@ void Relay::PlainToPeer() {
       bytes_to_peer_ += size;
       if (tls_->Write(scratch_.first(size)) == WriteResult::kBroken)
         return Finish(End::kReset, "connection reset");
-      if (size < scratch_.size() && !plain_poll_broken_) return;  // emptied: epoll says when there is more
+      // A short read has emptied the socket; epoll says when there is more, or the end.
+      if (size < scratch_.size() && !plain_poll_broken_) plain_readable_ = false;
     } else if (n == 0 || (!options_.half_close && errno == ECONNRESET)) {
       plain_ended_ = true;
       if (!owner_->OnPlainEnd()) return Finish(End::kReset, "aborted");
       if (tls_->Shutdown() == WriteResult::kBroken) return Finish(End::kReset, "connection reset");
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-      return;
+      plain_readable_ = false;
     } else if (errno != EINTR) {
       return Finish(End::kReset, "upstream reset");
     }

@@ -56,6 +56,8 @@ class Relay final : public PollHandle::Target {
   // What the TLS socket must be watched for.
   [[nodiscard]] int tls_mask() const;
 
+  // Moves nothing any more, and tells the owner nothing.
+  void Stop();
   // The plaintext side sees a reset rather than an end.
   void ResetPlain();
   [[nodiscard]] bool peer_blocked() const { return tls_->blocked(); }
@@ -86,6 +88,8 @@ class Relay final : public PollHandle::Target {
   bool peer_ended_ = false;         // close_notify or end of file
   bool plain_ended_ = false;        // end of file from the plaintext side; close_notify sent
   bool plain_write_ended_ = false;  // we have sent FIN, or the other end does not read any more
+  bool plain_reset_ = false;        // sending has found a reset: what looks like an end is none
+  bool plain_readable_ = false;     // a read may bring something: do not ask the system in vain
   bool plain_poll_broken_ = false;  // epoll reports an error: read on without it
   bool over_ = false;
 };

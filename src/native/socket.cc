@@ -70,7 +70,9 @@ void PollHandle::Watch(int mask) {
   }
   uv_poll_start(&inner_->poll, mask, [](uv_poll_t* poll, int status, int events) {
     PollHandle* owner = static_cast<Inner*>(poll->data)->owner;
-    if (owner != nullptr) owner->target_->OnPoll(*owner, status, events);
+    if (owner == nullptr) return;
+    if (status < 0) owner->mask_ = 0;
+    owner->target_->OnPoll(*owner, status, events);
   });
 }
 

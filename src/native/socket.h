@@ -68,7 +68,8 @@ class SocketAddress final {
 // soon as the PollHandle is gone (uv_close has taken it out of epoll by then). Loop thread only.
 class PollHandle final {
  public:
-  // mask: UV_READABLE, UV_WRITABLE, UV_DISCONNECT.
+  // events: of UV_READABLE, UV_WRITABLE, UV_DISCONNECT. A negative status: epoll has reported an error and
+  // libuv has stopped watching; a read says what it is.
   class Target {
    public:
     virtual void OnPoll(PollHandle& handle, int status, int events) = 0;

@@ -3,6 +3,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 
 namespace sealgate {
@@ -14,7 +15,7 @@ int Read(BIO* bio, char* out, size_t capacity, size_t* size) {
   BIO_clear_retry_flags(bio);
   *size = 0;
   if (io->eof || io->error != 0) return 0;
-  if (io->drained) {
+  if (io->drained || io->allowance == 0) {
     BIO_set_retry_read(bio);
     return 0;
   }
@@ -24,6 +25,7 @@ int Read(BIO* bio, char* out, size_t capacity, size_t* size) {
   } while (n < 0 && errno == EINTR);
   if (n > 0) {
     *size = static_cast<size_t>(n);
+    io->allowance -= std::min(io->allowance, *size);
     io->drained = *size < capacity;
     return 1;
   }

@@ -21,6 +21,9 @@ struct TlsIo {
   // A read that got less than it asked for has emptied the socket: no need to ask again before the next
   // readiness (epoll is level-triggered).
   bool drained = false;
+  // Bytes that may still be read in this SSL_* call: OpenSSL reads on for as long as what it gets is no
+  // plaintext.
+  size_t allowance = 0;
   bool eof = false;
   int error = 0;  // errno of a read that failed
   std::vector<uint8_t>* egress = nullptr;

@@ -6,6 +6,16 @@
 
 namespace sealgate {
 
+namespace {
+
+// One SSL_* call: four records of plaintext and a little more, so that a full Read() takes one call.
+constexpr size_t kBytesPerCall = 80 * 1024;
+// KeyUpdates in a row that nobody needs; each costs two key derivations. BoringSSL draws the line here as
+// well.
+constexpr int kMaxKeyUpdates = 32;
+
+}  // namespace
+
 std::unique_ptr<TlsStream> TlsStream::Create(int fd, std::vector<uint8_t>* egress,
                                              HandshakeDelegate* delegate) {
   const ErrorQueueScope errors;
@@ -26,6 +36,7 @@ TlsStream::~TlsStream() {
 
 TlsStream::Result TlsStream::Handshake() {
   const ErrorQueueScope errors;
+  io_.allowance = kBytesPerCall;
   int result = 0;
   {
     const SignOperation::Scope scope(&operation_);
@@ -38,6 +49,7 @@ TlsStream::Result TlsStream::Handshake() {
     // One signature a handshake: from here on nothing suspends, and jobs would only cost.
     SSL_clear_mode(ssl(), SSL_MODE_ASYNC);
   }
+  if (outcome == Result::kDone) CountKeyUpdates();
   if (operation_.state() == SignOperation::State::kFailed) failure_ = "signature failed";
   if (SendEgress() == WriteResult::kBroken && outcome != Result::kFailed) {
     failure_ = "connection reset";
@@ -48,6 +60,7 @@ TlsStream::Result TlsStream::Handshake() {
 
 TlsStream::Result TlsStream::Read(std::span<uint8_t> out, size_t* size) {
   const ErrorQueueScope errors;
+  io_.allowance = overloaded() ? 0 : kBytesPerCall;
   *size = 0;
   Result outcome = Result::kDone;
   while (*size < out.size()) {
@@ -55,6 +68,7 @@ TlsStream::Result TlsStream::Read(std::span<uint8_t> out, size_t* size) {
     const int result = SSL_read_ex(ssl(), out.data() + *size, out.size() - *size, &n);
     if (result == 1) {
       *size += n;
+      key_updates_ = 0;
       continue;
     }
     outcome = ResultOf(SSL_get_error(ssl(), result));
@@ -89,6 +103,18 @@ WriteResult TlsStream::Shutdown() {
   return SendEgress();
 }
 
+// OpenSSL answers any number of them. After too many the next read of the socket fails.
+void TlsStream::CountKeyUpdates() {
+  SSL_set_msg_callback_arg(ssl(), this);
+  SSL_set_msg_callback(ssl(), [](int sent, int /*version*/, int type, const void* message, size_t size,
+                                 SSL* /*ssl*/, void* self) {
+    if (sent != 0 || type != SSL3_RT_HANDSHAKE || size == 0) return;
+    if (*static_cast<const uint8_t*>(message) != SSL3_MT_KEY_UPDATE) return;
+    auto* stream = static_cast<TlsStream*>(self);
+    if (++stream->key_updates_ > kMaxKeyUpdates) stream->io_.error = EPROTO;
+  });
+}
+
 TlsStream::Result TlsStream::ResultOf(int error) {
   switch (error) {
     case SSL_ERROR_WANT_READ:
@@ -106,7 +132,9 @@ TlsStream::Result TlsStream::ResultOf(int error) {
     return Result::kTruncated;
   }
   if (io_.error != 0) {
-    failure_ = io_.error == ECONNRESET ? "connection reset" : std::strerror(io_.error);
+    failure_ = key_updates_ > kMaxKeyUpdates ? "too many key updates"
+               : io_.error == ECONNRESET     ? "connection reset"
+                                             : std::strerror(io_.error);
     return Result::kFailed;
   }
   const std::vector<std::string> errors = TakeOpensslErrors();
@@ -115,7 +143,7 @@ TlsStream::Result TlsStream::ResultOf(int error) {
 }
 
 WriteResult TlsStream::SendEgress() {
-  if (io_.egress->empty()) return backlog_.empty() ? WriteResult::kDone : WriteResult::kBlocked;
+  if (io_.egress->empty() && backlog_.empty()) return WriteResult::kDone;
   const WriteResult result = SendOrKeep(io_.fd, backlog_, *io_.egress);
   io_.egress->clear();
   return result;

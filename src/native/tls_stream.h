@@ -40,7 +40,8 @@ class TlsStream final {
   Result Handshake();
   [[nodiscard]] SignOperation& operation() { return operation_; }
 
-  // Fills out as far as the socket allows; *size may be > 0 together with any result but kDone.
+  // Fills out as far as the socket allows; *size may be > 0 together with any result but kDone. kWantRead may
+  // also mean that it was enough for one turn: what is left makes the socket readable again.
   Result Read(std::span<uint8_t> out, size_t* size);
   // Encrypts all of it. kBlocked: ciphertext waits in the backlog; write no more until Flush() says kDone.
   [[nodiscard]] WriteResult Write(std::span<const uint8_t> plaintext);
@@ -50,12 +51,21 @@ class TlsStream final {
 
   // The socket has become readable: the next read asks it.
   void MarkReadable() { io_.drained = false; }
+  [[nodiscard]] bool suspended() const { return suspended_; }
   [[nodiscard]] bool blocked() const { return !backlog_.empty(); }
+  // What the socket must be watched for by somebody who wants to read.
+  [[nodiscard]] int mask() const { return (overloaded() ? 0 : UV_READABLE) | (blocked() ? UV_WRITABLE : 0); }
   [[nodiscard]] const std::string& failure() const { return failure_; }
   [[nodiscard]] SSL* ssl() const { return ssl_.get(); }
 
  private:
   TlsStream(int fd, std::vector<uint8_t>* egress) { io_.fd = fd, io_.egress = egress; }
+  // A peer that makes us answer (KeyUpdate) without taking the answers is not read any more. Twice what
+  // Write() may leave behind, so that a slow reader may still send.
+  [[nodiscard]] bool overloaded() const { return backlog_.unsent().size() > kUnsentLimit; }
+  static constexpr size_t kUnsentLimit = 128 * 1024;
+
+  void CountKeyUpdates();
   Result ResultOf(int error);
   WriteResult SendEgress();
 
@@ -64,7 +74,8 @@ class TlsStream final {
   Backlog backlog_;
   std::string failure_;
   bool suspended_ = false;
-  SslPtr ssl_;  // last: its BIO points to io_
+  int key_updates_ = 0;  // since the last plaintext
+  SslPtr ssl_;           // last: its BIO points to io_
 };
 
 }  // namespace sealgate

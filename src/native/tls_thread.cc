@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tls_thread.h"
 
+#include <malloc.h>
 #include <openssl/async.h>
 #include <pthread.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "registry.h"
@@ -18,6 +20,9 @@ constexpr size_t kScratchSize = 64 * 1024;
 constexpr uint64_t kTurnBudgetNs = 1'000'000;
 constexpr uint64_t kTickMs = 50;
 constexpr uint64_t kAcceptPauseMs = 100;
+// Handshakes suspended at once that make a burst worth tidying up after, and how long after the last one.
+constexpr size_t kManyJobs = 64;
+constexpr uint64_t kQuietMs = 1000;
 
 template <typename Handle>
 uv_handle_t* AsHandle(Handle* handle) {
@@ -175,7 +180,23 @@ void TlsThread::Stir() {
 void TlsThread::ScheduleHandshake(Handle handle) { handshakes_.push_back(handle); }
 void TlsThread::ScheduleResume(Handle handle) { resumes_.push_back(handle); }
 void TlsThread::SchedulePump(Handle handle) { pumps_.push_back(handle); }
-void TlsThread::RequestSignature(SignRequest request) { sign_requests_.push_back(std::move(request)); }
+
+void TlsThread::RequestSignature(SignRequest request) {
+  sign_requests_.push_back(std::move(request));
+  most_suspended_ = std::max(most_suspended_, ++suspended_);
+  suspended_at_ = now();
+}
+
+void TlsThread::HandshakeResumed() { --suspended_; }
+
+// OpenSSL keeps the stack of every job it ever ran at once: 32 KiB each. After a burst they would stay for
+// good.
+void TlsThread::ReleaseJobs() {
+  if (suspended_ != 0 || most_suspended_ < kManyJobs || now() - suspended_at_ < kQuietMs) return;
+  most_suspended_ = 0;
+  ASYNC_cleanup_thread();
+  malloc_trim(0);
+}
 
 // After the sockets, once a round.
 void TlsThread::Turns() {
@@ -212,7 +233,8 @@ void TlsThread::ExpireDeadlines() {
     const auto [when, handle] = deadlines_.Pop();
     if (Connection* connection = Find(handle)) connection->OnDeadlineEntry(when);
   }
-  if (deadlines_.empty()) uv_timer_stop(&tick_);
+  ReleaseJobs();
+  if (deadlines_.empty() && most_suspended_ < kManyJobs) uv_timer_stop(&tick_);
 }
 
 void TlsThread::ResumeListenersLater() {

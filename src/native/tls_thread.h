@@ -50,7 +50,8 @@ class TlsThread final {
   void ScheduleHandshake(Handle handle);
   void ScheduleResume(Handle handle);
   void SchedulePump(Handle handle);
-  void RequestSignature(SignRequest request);
+  void RequestSignature(SignRequest request);  // the handshake is suspended …
+  void HandshakeResumed();                     // … and has gone on, or has been given up
   void AddDeadline(uint64_t when, Handle handle);
   void ResumeListenersLater();
   void ReadInbox();
@@ -73,6 +74,7 @@ class TlsThread final {
   void Stir();
   void Turns();
   void ExpireDeadlines();
+  void ReleaseJobs();
   void Shut();
   [[nodiscard]] Connection* Find(Handle handle);
 
@@ -98,6 +100,9 @@ class TlsThread final {
 
   std::vector<uint8_t> egress_;
   std::vector<uint8_t> scratch_;
+  size_t suspended_ = 0;
+  size_t most_suspended_ = 0;  // since the job stacks were last given back
+  uint64_t suspended_at_ = 0;
   DeadlineQueue deadlines_;
   std::deque<Handle> resumes_;
   std::deque<Handle> handshakes_;
