@@ -5,7 +5,7 @@
  * object, no stream and no promise per request.
  */
 
-import { type Dispatcher, Pool } from 'undici'
+import { buildConnector, type Dispatcher, Pool } from 'undici'
 import { addressText } from './address.ts'
 import { Balancer } from './balancer.ts'
 import type { UpstreamOptions, UpstreamServer } from './options.ts'
@@ -67,7 +67,7 @@ export class HttpServer {
       connections: options.connections,
       // Pipelined requests would share the fate of the one in front.
       pipelining: 1,
-      connect: { timeout: options.connectTimeoutMs },
+      connect: connector(options.connectTimeoutMs),
       headersTimeout: options.responseTimeoutMs,
       bodyTimeout: options.responseTimeoutMs,
       keepAliveTimeout: options.keepAliveMs,
@@ -97,5 +97,21 @@ export class HttpServer {
 
   destroy(): Promise<void> {
     return this.#pool.destroyed ? Promise.resolve() : this.#pool.destroy()
+  }
+}
+
+/**
+ * undici takes a reset for the end of a body that only the end of the connection delimits (for the sake of macOS,
+ * its client-h1.js says). A client would take the part for the whole; under another name the reset stays an error.
+ */
+function connector(timeoutMs: number): buildConnector.connector {
+  const connect = buildConnector({ timeout: timeoutMs })
+  return (options, callback) => {
+    connect(options, (...result) => {
+      result[1]?.on('error', (error: NodeJS.ErrnoException) => {
+        if (error.code === 'ECONNRESET') error.code = 'ECONNABORTED'
+      })
+      callback(...result)
+    })
   }
 }

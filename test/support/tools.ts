@@ -14,19 +14,22 @@ export interface ToolOptions {
   readonly input?: string
   readonly env?: NodeJS.ProcessEnv
   readonly timeoutMs?: number
+  /** Called with all of standard output so far whenever there is more. */
+  readonly onOutput?: (stdout: string) => void
 }
 
 /** Runs it to its end, whatever that is. @throws when it is not installed. */
 export async function runTool(
   command: string,
   args: readonly string[],
-  { input = '', env = process.env, timeoutMs = 25_000 }: ToolOptions = {},
+  { input = '', env = process.env, timeoutMs = 25_000, onOutput }: ToolOptions = {},
 ): Promise<Outcome> {
   const child = spawn(command, args, { env, stdio: 'pipe', timeout: timeoutMs, killSignal: 'SIGKILL' })
   const closed = once(child, 'close')
   const output = { stdout: '', stderr: '' }
   child.stdout.setEncoding('latin1').on('data', (text: string) => {
     output.stdout += text
+    onOutput?.(output.stdout)
   })
   child.stderr.setEncoding('latin1').on('data', (text: string) => {
     output.stderr += text

@@ -111,6 +111,7 @@ const BROKEN: readonly (readonly [string, string, (socket: Socket) => void])[] =
     (s) => s.end(),
   ],
   ['reset', 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n', (s) => s.resetAndDestroy()],
+  ['reset of a body that only FIN ends', 'HTTP/1.0 200 OK\r\n\r\nhalf', (s) => s.resetAndDestroy()],
 ]
 for (const [what, bytes, finish] of BROKEN) {
   test(`an upstream that dies mid-body aborts the client (${what})`, async () => {
