@@ -305,7 +305,8 @@ class RunningApp implements App {
   }
 }
 
-const HTTP_ALPN = ['h2', 'http/1.1']
+/** In preference order; `curl --http1.0` offers the last one only. */
+const HTTP_ALPN = ['h2', 'http/1.1', 'http/1.0']
 const DAY_MS = 24 * 3600 * 1000
 const DRAIN_POLL_MS = 20
 

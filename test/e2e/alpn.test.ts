@@ -45,6 +45,7 @@ test.each([
   ['web', 'h2,http/1.1', 'h2'],
   ['web', 'http/1.1,h2', 'h2'],
   ['web', 'http/1.1', 'http/1.1'],
+  ['web', 'http/1.0', 'http/1.0'],
   ['web', 'spdy/3,http/1.1', 'http/1.1'],
   ['mqtt', 'mqtt5,mqtt', 'mqtt'],
   ['mqtt', 'mqtt5', 'mqtt5'],
