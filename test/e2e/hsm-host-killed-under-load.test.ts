@@ -5,7 +5,7 @@
 
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { startUpstream, type TestUpstream } from '../integration/proxy/support/upstreams.ts'
-import { failures, HandshakeLoad } from '../support/handshake-load.ts'
+import { failures, HandshakeLoad, type LoadResult } from '../support/handshake-load.ts'
 import { type Sealgate, startSealgate } from '../support/sealgate.ts'
 import { Site } from '../support/site.ts'
 
@@ -32,25 +32,27 @@ afterAll(async () => {
 
 test('no handshake fails when the hosts of two members are killed one after the other', async () => {
   const notReady: string[] = []
-  const running = load.run(sealgate.port(), '--concurrency', '50', '--seconds', '4')
-  let loaded = true
-  const readiness = watchReadiness(() => loaded, notReady)
+  let loading = true
+  const running = loadWhile(() => loading)
+  const readiness = watchReadiness(() => loading, notReady)
 
   await killUnderLoad('hsm-a')
   await killUnderLoad('hsm-b')
-  const result = await running
-  loaded = false
+  loading = false
+  const results = await running
   await readiness
 
-  expect(result.firstError).toBe('')
-  expect(failures(result)).toBe(0)
-  expect(result.handshakes).toBeGreaterThan(100)
+  for (const result of results) {
+    expect(result.firstError).toBe('')
+    expect(failures(result)).toBe(0)
+    expect(result.handshakes).toBeGreaterThan(0)
+  }
   expect(notReady).toEqual([])
   const metrics = await sealgate.metrics()
   expect(metrics.sum('sealgate_handshakes_total', { result: 'failed' })).toBe(0)
   for (const hsm of ['hsm-a', 'hsm-b'])
     expect(metrics.sum('sealgate_hsm_host_restarts_total', { hsm })).toBe(1)
-})
+}, 60_000)
 
 /** Kills the host while it signs, and waits until another one signs in its place. */
 async function killUnderLoad(hsm: string): Promise<void> {
@@ -75,6 +77,12 @@ async function hostOf(hsm: string): Promise<number> {
   return pid
 }
 
+async function loadWhile(wanted: () => boolean): Promise<LoadResult[]> {
+  const results: LoadResult[] = []
+  while (wanted()) results.push(await load.run(sealgate.port(), '--concurrency', '50', '--seconds', '1'))
+  return results
+}
+
 async function watchReadiness(wanted: () => boolean, notReady: string[]): Promise<void> {
   while (wanted()) {
     const answer = await sealgate.admin('/readyz')
@@ -83,4 +91,4 @@ async function watchReadiness(wanted: () => boolean, notReady: string[]): Promis
   }
 }
 
-const WAIT = { timeout: 10_000, interval: 25 }
+const WAIT = { timeout: 15_000, interval: 25 }

@@ -4,16 +4,17 @@
  * refused, once the listening sockets are closed. A second TERM does not wait.
  */
 
-import { request as httpsRequest } from 'node:https'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { Agent } from 'node:https'
 import type { ServerResponse } from 'node:http'
+import { connect as connectHttp2, constants } from 'node:http2'
+import { Agent, request as httpsRequest } from 'node:https'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { startUpstream } from '../integration/proxy/support/upstreams.ts'
-import { type Sealgate, startSealgate } from '../support/sealgate.ts'
+import { descendants, untilEnded } from '../support/process-tree.ts'
+import { startSealgate } from '../support/sealgate.ts'
 import { Site } from '../support/site.ts'
 import { curl } from '../support/tools.ts'
-import { untilEnded, descendants } from '../support/process-tree.ts'
 
 const CLIENTS = 20
 const BODY = 'x'.repeat(20_000)
@@ -60,7 +61,10 @@ test('while a request is open the proxy drains: not ready, refuses new connectio
   await vi.waitFor(async () => expect((await sealgate.admin('/readyz'))?.status).toBe(503), WAIT)
   expect((await sealgate.admin('/readyz'))?.text).toContain('draining')
   expect((await sealgate.admin('/healthz'))?.status).toBe(200)
-  await vi.waitFor(async () => expect((await curl('--cacert', site.ca, sealgate.url())).status).toBe(REFUSED), WAIT)
+  await vi.waitFor(
+    async () => expect((await curl('--cacert', site.ca, sealgate.url())).status).toBe(REFUSED),
+    WAIT,
+  )
   open[0]?.end('end')
 
   expect(await slow).toMatchObject({ status: 0, stdout: 'begin end' })
@@ -72,17 +76,22 @@ test('idle connections of both protocols do not hold up the end', async () => {
   await using sealgate = await startSealgate({
     config: site.config([upstream.port], { drain_timeout: '1m' }),
   })
-  const agent = new Agent({ keepAlive: true, ca: readFileSync(site.ca) })
+  const ca = readFileSync(site.ca)
+  const agent = new Agent({ keepAlive: true, ca })
+  const session = connectHttp2(sealgate.url(), { ca })
+  const goaway = once(session, 'goaway')
   await ask(sealgate.port(), agent)
+  await once(session.request({ ':path': '/' }).resume(), 'end')
   await vi.waitFor(async () => {
-    const active = (await sealgate.metrics()).sum('sealgate_connections_open')
-    expect(active).toBe(1)
+    expect((await sealgate.metrics()).sum('sealgate_connections_open', { state: 'active' })).toBe(2)
   }, WAIT)
 
   sealgate.signal('SIGTERM')
 
   expect(await sealgate.ended).toEqual({ status: 0, signal: null })
+  expect((await goaway)[0]).toBe(constants.NGHTTP2_NO_ERROR)
   agent.destroy()
+  session.destroy()
 })
 
 test('at the drain timeout what is still open is cut off, and the log says how much', async () => {
