@@ -83,6 +83,8 @@ Connection::~Connection() {
   if (tls_ != nullptr && tls_->operation().state() == SignOperation::State::kRequested) {
     thread_->stats().signatures_pending.fetch_sub(1, std::memory_order_relaxed);
   }
+  // The thread stops: what the upstream got is not the whole.
+  if (state_ == State::kRelaying && route_ != nullptr) relay_->ResetPlain();
   Enter(State::kClosed);
 }
 
@@ -90,9 +92,7 @@ Connection::~Connection() {
 
 void Connection::OnPoll(PollHandle& handle, int status, int events) {
   if (&handle != poll_.get()) return OnUpstreamReady(status);
-  // On an error libuv has stopped watching; reading says what it is.
-  if (status < 0) poll_->Watch(0);
-  OnTlsReady(status < 0 ? UV_READABLE : events);
+  OnTlsReady(status < 0 ? UV_READABLE | UV_DISCONNECT : events);
 }
 
 void Connection::OnTlsReady(int events) {
@@ -111,7 +111,7 @@ void Connection::OnTlsReady(int events) {
       turn_scheduled_ = true;
       return thread_->ScheduleHandshake(handle_);
     case State::kSigning:
-      return OnReadableWhileSigning();
+      return OnReadableWhileSigning(events);
     case State::kIdle:
       return ReadFirstPlaintext();
     case State::kRouting:
@@ -129,12 +129,12 @@ void Connection::OnTlsReady(int events) {
 }
 
 // The peer has nothing to say while we sign: it has left, or sends early what can wait.
-void Connection::OnReadableWhileSigning() {
-  char byte;
+void Connection::OnReadableWhileSigning(int events) {
+  char byte = 0;
   const ssize_t n = recv(fd_.get(), &byte, 1, MSG_PEEK);
-  if (n > 0) return poll_->Watch(UV_DISCONNECT);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  OnHandshakeFailed(n == 0 ? "peer closed" : "connection reset");
+  if (n > 0 && (events & UV_DISCONNECT) == 0) return poll_->Watch(UV_DISCONNECT);
+  OnHandshakeFailed(n < 0 ? "connection reset" : "peer closed");
 }
 
 // ---- handshake ------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ void Connection::HandshakeTurn() {
       return OnHandshakeDone();
     case TlsStream::Result::kWantRead:
       Enter(State::kHandshaking);
-      return poll_->Watch(tls_->blocked() ? UV_READABLE | UV_WRITABLE : UV_READABLE);
+      return poll_->Watch(tls_->mask());
     case TlsStream::Result::kSuspended:
       if (tls_->operation().state() != SignOperation::State::kWanted) return;
       Enter(State::kSigning);
@@ -233,7 +233,7 @@ void Connection::ReadFirstPlaintext() {
     case TlsStream::Result::kSuspended:
       return;
     case TlsStream::Result::kWantRead:
-      return poll_->Watch(tls_->blocked() ? UV_READABLE | UV_WRITABLE : UV_READABLE);
+      return poll_->Watch(tls_->mask());
     case TlsStream::Result::kClosed:
       if (tls_->Shutdown() == WriteResult::kBroken) return Close();
       return Linger();
@@ -330,9 +330,14 @@ void Connection::OnRelayProgress() {
   SetDeadline(relay_->peer_blocked() ? kSendTimeoutMs : 0);
 }
 
-void Connection::WantPump() { thread_->SchedulePump(handle_); }
+void Connection::WantPump() {
+  if (pump_scheduled_) return;
+  pump_scheduled_ = true;
+  thread_->SchedulePump(handle_);
+}
 
 void Connection::PumpTurn() {
+  pump_scheduled_ = false;
   if (state_ == State::kRelaying) relay_->Pump();
 }
 
@@ -425,6 +430,7 @@ void Connection::Close() {
   if (state_ == State::kClosed) return;
   Enter(State::kClosed);
   poll_->Watch(0);
+  if (relay_ != nullptr) relay_->Stop();
   thread_->Retire(handle_);
 }
 

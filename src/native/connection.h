@@ -78,7 +78,7 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   void WantPump() override;
 
   void OnTlsReady(int events);
-  void OnReadableWhileSigning();
+  void OnReadableWhileSigning(int events);
   void OnUpstreamReady(int status);
   void OnHandshakeDone();
   void OnHandshakeFailed(std::string reason);
@@ -109,6 +109,7 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   State state_ = State::kAccepted;
   bool resumed_ = false;
   bool turn_scheduled_ = false;
+  bool pump_scheduled_ = false;
   UniqueFd fd_;
   std::unique_ptr<PollHandle> poll_;
   std::unique_ptr<TlsStream> tls_;

@@ -55,7 +55,10 @@ int OnTicket(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* c
   if (keys == nullptr) return 0;
   if (encrypt == 1)
     return keys->Encrypt(std::span<uint8_t, 16>(name, 16), std::span<uint8_t, 16>(iv, 16), cipher, mac);
-  return keys->Decrypt(std::span<const uint8_t, 16>(name, 16), iv, cipher, mac);
+  const int use = keys->Decrypt(std::span<const uint8_t, 16>(name, 16), iv, cipher, mac);
+  // A TLS 1.3 client uses a ticket once (RFC 8446 appendix C.4): without a new one its next visit would cost
+  // a signature.
+  return use == 1 && SSL_version(ssl) == TLS1_3_VERSION ? 2 : use;
 }
 
 SslCtxPtr NewContext(const CryptoLibrary& library, const PolicySpec& policy) {

@@ -29,10 +29,9 @@ void Relay::Begin(std::span<const uint8_t> first) {
 void Relay::OnPoll(PollHandle& /*handle*/, int status, int events) {
   if ((events & UV_READABLE) != 0) plain_readable_ = true;
   if (status < 0) {
-    // libuv has stopped watching. What the socket still holds can be read without it.
+    // What the socket still holds can be read without libuv.
     plain_poll_broken_ = true;
     plain_readable_ = true;
-    poll_->Watch(0);
   }
   Pump();
 }
@@ -87,6 +86,8 @@ void Relay::PlainToPeer() {
         return Finish(End::kReset, "connection reset");
       // A short read has emptied the socket; epoll says when there is more, or the end.
       if (size < scratch_.size() && !plain_poll_broken_) plain_readable_ = false;
+    } else if (n == 0 && plain_reset_) {
+      return Finish(End::kReset, "upstream reset");
     } else if (n == 0 || (!options_.half_close && errno == ECONNRESET)) {
       plain_ended_ = true;
       if (!owner_->OnPlainEnd()) return Finish(End::kReset, "aborted");
@@ -102,6 +103,9 @@ void Relay::PlainToPeer() {
 void Relay::WritePlain(std::span<const uint8_t> bytes) {
   if (plain_write_ended_) return;
   if (SendOrKeep(plain_.get(), to_plain_, bytes) == WriteResult::kBroken) {
+    // The kernel reports a reset once, to whoever asks first: the next read would see a clean end. EPIPE is
+    // no reset, the other end had said all it had to say.
+    plain_reset_ = options_.half_close && errno == ECONNRESET;
     // The other end reads no more but may still have said something: that goes to the peer, what the peer
     // sends goes nowhere.
     to_plain_.Consume(to_plain_.unsent().size());
@@ -115,22 +119,25 @@ void Relay::EndIfDone() {
     plain_write_ended_ = true;
   }
   if (!plain_ended_ || tls_->blocked()) return;
-  if (peer_ended_ || !options_.half_close) Finish(End::kClosed, "closed");
+  const bool all_said = peer_ended_ && to_plain_.empty();
+  if (all_said || !options_.half_close) Finish(End::kClosed, "closed");
 }
 
 void Relay::Finish(End end, const char* reason) {
+  Stop();
+  owner_->OnRelayEnd(end, reason);
+}
+
+void Relay::Stop() {
   over_ = true;
   poll_->Watch(0);
-  owner_->OnRelayEnd(end, reason);
 }
 
 void Relay::ResetPlain() { SetResetOnClose(plain_.get()); }
 
 int Relay::tls_mask() const {
-  int mask = 0;
-  if (!peer_ended_ && to_plain_.empty()) mask |= UV_READABLE;
-  if (tls_->blocked()) mask |= UV_WRITABLE;
-  return mask;
+  const bool reading = !peer_ended_ && to_plain_.empty();
+  return reading ? tls_->mask() : tls_->mask() & ~UV_READABLE;
 }
 
 void Relay::WatchPlain() {

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tls_thread.h"
 
+#ifdef __GLIBC__
 #include <malloc.h>
+#endif
 #include <openssl/async.h>
 #include <pthread.h>
 #include <signal.h>
@@ -40,8 +42,14 @@ Overloaded(Visitors...) -> Overloaded<Visitors...>;  // clang deduces it by itse
 
 std::unique_ptr<TlsThread> TlsThread::Start(MainMailboxes* main, const Options& options) {
   std::unique_ptr<TlsThread> thread(new TlsThread(main, options));
-  if (uv_loop_init(&thread->loop_) != 0) return nullptr;
   TlsThread* self = thread.get();
+  self->inbox_ = std::make_shared<Inbox>([self] { uv_async_send(&self->wake_); });
+  self->ordinal_ = Registry::Instance().AddThread(self->inbox_);
+  if (self->ordinal_ < 0) return nullptr;
+  if (uv_loop_init(&self->loop_) != 0) {
+    Registry::Instance().RemoveThread(self->ordinal_);
+    return nullptr;
+  }
   for (auto* handle : {AsHandle(&self->wake_), AsHandle(&self->check_), AsHandle(&self->idle_),
                        AsHandle(&self->tick_), AsHandle(&self->pause_)}) {
     handle->data = self;
@@ -53,9 +61,6 @@ std::unique_ptr<TlsThread> TlsThread::Start(MainMailboxes* main, const Options& 
   uv_idle_init(&self->loop_, &self->idle_);
   uv_timer_init(&self->loop_, &self->tick_);
   uv_timer_init(&self->loop_, &self->pause_);
-  self->inbox_ = std::make_shared<Inbox>([self] { uv_async_send(&self->wake_); });
-  self->ordinal_ = Registry::Instance().AddThread(self->inbox_);
-  if (self->ordinal_ < 0) return nullptr;
   // Signals belong to the main thread.
   sigset_t all;
   sigset_t before;
@@ -144,6 +149,7 @@ void TlsThread::Execute(Command& command) {
 
 void TlsThread::Adopt(UniqueFd fd, const SocketAddress& peer,
                       const std::shared_ptr<ListenerState>& listener) {
+  if (contexts_ == nullptr) return;  // nobody has said yet who we are
   const Handle handle = ++sequence_ * Registry::kMaxThreads + static_cast<uint64_t>(ordinal_);
   auto connection = Connection::Create(this, handle, std::move(fd), peer, listener);
   if (connection != nullptr) connections_.emplace(handle, std::move(connection));
@@ -195,7 +201,9 @@ void TlsThread::ReleaseJobs() {
   if (suspended_ != 0 || most_suspended_ < kManyJobs || now() - suspended_at_ < kQuietMs) return;
   most_suspended_ = 0;
   ASYNC_cleanup_thread();
+#ifdef __GLIBC__
   malloc_trim(0);
+#endif
 }
 
 // After the sockets, once a round.

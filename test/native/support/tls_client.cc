@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support/tls_client.h"
 
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 
@@ -20,10 +21,13 @@ void GiveUpAfter(int fd, std::chrono::seconds patience) {
   setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
 }
 
-UniqueFd ConnectWith(uint16_t port, int receive_buffer) {
+UniqueFd ConnectWith(uint16_t port, bool tiny_window) {
   UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (receive_buffer != 0) {
+  if (tiny_window) {
+    const int receive_buffer = 2048;
+    const int segment = 536;
     setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+    setsockopt(fd.get(), IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
   }
   const SocketAddress address = Loopback(port);
   if (connect(fd.get(), address.get(), address.size()) != 0) throw std::runtime_error("connect");
@@ -33,7 +37,7 @@ UniqueFd ConnectWith(uint16_t port, int receive_buffer) {
 
 }  // namespace
 
-UniqueFd ConnectTo(uint16_t port) { return ConnectWith(port, 0); }
+UniqueFd ConnectTo(uint16_t port) { return ConnectWith(port, false); }
 
 void SendAll(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
@@ -67,7 +71,7 @@ std::string ReadExactly(int fd, size_t count) {
 }
 
 TlsClient::TlsClient(uint16_t port, const Options& options)
-    : fd_(ConnectWith(port, options.receive_buffer)), ctx_(SSL_CTX_new(TLS_client_method())) {
+    : fd_(ConnectWith(port, options.tiny_window)), ctx_(SSL_CTX_new(TLS_client_method())) {
   SSL_CTX_set_session_cache_mode(ctx_.get(), SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
   SSL_CTX_sess_set_new_cb(ctx_.get(), [](SSL* ssl, SSL_SESSION* session) {
     static_cast<TlsClient*>(SSL_get_app_data(ssl))->session_.reset(session);
@@ -130,6 +134,11 @@ std::string TlsClient::Read(size_t capacity) {
   return text;
 }
 
+void TlsClient::RequestKeyUpdate() {
+  SSL_key_update(ssl(), SSL_KEY_UPDATE_REQUESTED);
+  SSL_do_handshake(ssl());
+}
+
 std::string TlsClient::ReadExactly(size_t count) {
   std::string text;
   while (text.size() < count) {
@@ -167,6 +176,12 @@ bool TlsClient::Failed(int result) {
         end_ = End::kOther;
   }
   return false;
+}
+
+SslSessionPtr TlsClient::session() {
+  if (session_ == nullptr && SSL_version(ssl()) == TLS1_2_VERSION) session_.reset(SSL_get1_session(ssl()));
+  if (session_ != nullptr && SSL_SESSION_is_resumable(session_.get()) == 0) session_.reset();
+  return std::move(session_);
 }
 
 void TlsClient::Reset() {

@@ -33,7 +33,7 @@ class TlsClient final {
     std::string signature_schemes{};  // OpenSSL's syntax; empty: OpenSSL's default
     std::vector<std::string> alpn{};
     SSL_SESSION* session = nullptr;
-    int receive_buffer = 0;  // bytes; 0: the system's choice
+    bool tiny_window = false;  // the server's socket is full after some 30 KB
   };
   explicit TlsClient(uint16_t port) : TlsClient(port, Options{}) {}
   TlsClient(uint16_t port, const Options& options);
@@ -46,6 +46,8 @@ class TlsClient final {
   bool Write(std::string_view text);
   [[nodiscard]] std::string Read(size_t capacity = 64 * 1024);  // empty: see end()
   [[nodiscard]] std::string ReadExactly(size_t count);
+  // Asks the server to answer with a KeyUpdate of its own (RFC 8446 §4.6.3).
+  void RequestKeyUpdate();
   // Everything until the end, whatever kind of end.
   [[nodiscard]] std::string ReadToEnd();
   void CloseNotify() { SSL_shutdown(ssl()); }
@@ -64,7 +66,8 @@ class TlsClient final {
   [[nodiscard]] int fd() const { return fd_.get(); }
   void Drop() { fd_.reset(); }
   void Reset();
-  [[nodiscard]] SslSessionPtr session() { return std::move(session_); }
+  // The newest ticket; in TLS 1.2 also what a resumed session has become. Null when it cannot be resumed.
+  [[nodiscard]] SslSessionPtr session();
   [[nodiscard]] bool resumed() const { return SSL_session_reused(ssl()) == 1; }
   [[nodiscard]] std::string alpn() const;
   [[nodiscard]] int peer_key_type() const;  // EVP_PKEY_…
