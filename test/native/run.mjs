@@ -46,7 +46,8 @@ const COMMON = [
 const BUILDS = [
   {
     name: 'asan',
-    flags: ['-fsanitize=address,undefined', '-fno-sanitize-recover=all'],
+    // Not vptr: it probes memory through a pipe, and one test takes all descriptors away.
+    flags: ['-fsanitize=address,undefined', '-fno-sanitize=vptr', '-fno-sanitize-recover=all'],
     includes: () => true,
     env: {
       ASAN_OPTIONS: 'detect_leaks=1:detect_stack_use_after_return=0:strict_init_order=1',

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support/front.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <stdexcept>
+
+#include "support/tls_client.h"
 
 namespace sealgate::test {
 
@@ -190,8 +194,11 @@ std::optional<PlainConnection> Worker::Next() {
       if (!woken_.wait_for(lock, kPatience, [this] { return wake_; })) return std::nullopt;
       wake_ = false;
     }
-    for (PlainConnection& connection : receiver_->connections.TakeAll())
+    for (PlainConnection& connection : receiver_->connections.TakeAll()) {
+      fcntl(connection.fd.get(), F_SETFL, 0);  // tests read in turn
+      GiveUpAfterPatience(connection.fd.get());
       taken_.push_back(std::move(connection));
+    }
   }
   if (taken_.empty()) return std::nullopt;
   std::optional<PlainConnection> next(std::move(taken_.front()));

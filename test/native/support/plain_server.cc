@@ -2,19 +2,15 @@
 #include "support/plain_server.h"
 
 #include <sys/socket.h>
-#include <sys/time.h>
 
 #include <stdexcept>
 
-#include "support/eventually.h"
 #include "support/front.h"
+#include "support/tls_client.h"
 
 namespace sealgate::test {
 
 namespace {
-
-const timeval kGiveUp{.tv_sec = std::chrono::duration_cast<std::chrono::seconds>(kPatience).count(),
-                      .tv_usec = 0};
 
 UniqueFd Bound() {
   UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -27,12 +23,12 @@ UniqueFd Bound() {
 
 PlainServer::PlainServer() : fd_(Bound()), port_(SocketAddress::Local(fd_.get()).port()) {
   if (listen(fd_.get(), 128) != 0) throw std::runtime_error("listen");
-  setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &kGiveUp, sizeof kGiveUp);  // for accept as well
+  GiveUpAfterPatience(fd_.get());  // for accept as well
 }
 
 UniqueFd PlainServer::Accept() {
   UniqueFd fd(accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC));
-  if (fd.valid()) setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &kGiveUp, sizeof kGiveUp);
+  if (fd.valid()) GiveUpAfterPatience(fd.get());
   return fd;
 }
 

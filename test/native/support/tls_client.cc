@@ -13,13 +13,14 @@
 
 namespace sealgate::test {
 
-namespace {
-
-void GiveUpAfter(int fd, std::chrono::seconds patience) {
-  const timeval time{.tv_sec = patience.count(), .tv_usec = 0};
+void GiveUpAfterPatience(int fd) {
+  const timeval time{.tv_sec = std::chrono::duration_cast<std::chrono::seconds>(kPatience).count(),
+                     .tv_usec = 0};
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);
   setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
 }
+
+namespace {
 
 UniqueFd ConnectWith(uint16_t port, bool tiny_window) {
   UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -31,7 +32,7 @@ UniqueFd ConnectWith(uint16_t port, bool tiny_window) {
   }
   const SocketAddress address = Loopback(port);
   if (connect(fd.get(), address.get(), address.size()) != 0) throw std::runtime_error("connect");
-  GiveUpAfter(fd.get(), std::chrono::duration_cast<std::chrono::seconds>(kPatience));
+  GiveUpAfterPatience(fd.get());
   return fd;
 }
 
@@ -113,7 +114,7 @@ void TlsClient::BeginHandshake() {
   const timeval at_once{.tv_sec = 0, .tv_usec = 1};
   setsockopt(fd(), SOL_SOCKET, SO_RCVTIMEO, &at_once, sizeof at_once);
   SSL_do_handshake(ssl());
-  GiveUpAfter(fd(), std::chrono::duration_cast<std::chrono::seconds>(kPatience));
+  GiveUpAfterPatience(fd());
 }
 
 bool TlsClient::Write(std::string_view text) {

@@ -19,10 +19,12 @@ using SslSessionPtr = std::unique_ptr<SSL_SESSION, Deleter<SSL_SESSION_free>>;
 
 // A connected blocking TCP socket that gives up after a while, so that a test never hangs.
 [[nodiscard]] UniqueFd ConnectTo(uint16_t port);
+// Makes blocking calls on a socket fail after a while.
+void GiveUpAfterPatience(int fd);
 void SendAll(int fd, std::string_view bytes);
 // Reads until the end of the stream; nullopt when it ends with an error (a reset, or nothing in time).
 [[nodiscard]] std::optional<std::string> ReadToEnd(int fd);
-[[nodiscard]] std::string ReadExactly(int fd, size_t count);
+std::string ReadExactly(int fd, size_t count);
 
 // OpenSSL's own client over a blocking socket.
 class TlsClient final {
@@ -45,11 +47,11 @@ class TlsClient final {
 
   bool Write(std::string_view text);
   [[nodiscard]] std::string Read(size_t capacity = 64 * 1024);  // empty: see end()
-  [[nodiscard]] std::string ReadExactly(size_t count);
+  std::string ReadExactly(size_t count);
   // Asks the server to answer with a KeyUpdate of its own (RFC 8446 §4.6.3).
   void RequestKeyUpdate();
   // Everything until the end, whatever kind of end.
-  [[nodiscard]] std::string ReadToEnd();
+  std::string ReadToEnd();
   void CloseNotify() { SSL_shutdown(ssl()); }
 
   enum class End : uint8_t {

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// tcp mode: TLS on one side, a TCP upstream on the other, each direction with its own end.
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include "support/front.h"
+#include "support/plain_server.h"
+#include "support/tls_client.h"
+
+namespace sealgate::test {
+namespace {
+
+class Tcp : public testing::Test {
+ protected:
+  Tcp() { Route({server_.port()}); }
+
+  void Route(const std::vector<uint16_t>& ports, uint32_t connect_timeout_ms = 5000,
+             uint32_t idle_timeout_ms = 60'000) {
+    TcpRouting routing{
+        .addresses = {}, .connect_timeout_ms = connect_timeout_ms, .idle_timeout_ms = idle_timeout_ms};
+    for (const uint16_t port : ports) routing.addresses.push_back(Loopback(port));
+    front_.SetRouting(routing);
+  }
+
+  // A client and its upstream end, after a byte has gone each way.
+  struct Pair {
+    std::unique_ptr<TlsClient> client;
+    UniqueFd upstream;
+  };
+  Pair Connected() {
+    Pair pair{std::make_unique<TlsClient>(front_.port()), {}};
+    if (!pair.client->Handshake() || !pair.client->Write("?")) return pair;
+    pair.upstream = server_.Accept();
+    EXPECT_EQ(ReadExactly(pair.upstream.get(), 1), "?");
+    SendAll(pair.upstream.get(), "!");
+    EXPECT_EQ(pair.client->ReadExactly(1), "!");
+    return pair;
+  }
+
+  static std::string Name(uint16_t port) { return "127.0.0.1:" + std::to_string(port); }
+
+  Front front_{{.threads = 2, .mode = ListenerMode::kTcp}};
+  PlainServer server_;
+};
+
+TEST_F(Tcp, AnEndOfTheClientReachesTheUpstreamWhichMayGoOn) {
+  Pair pair = Connected();
+
+  pair.client->CloseNotify();
+
+  EXPECT_EQ(ReadToEnd(pair.upstream.get()), "");
+  SendAll(pair.upstream.get(), "afterwards");
+  EXPECT_EQ(pair.client->ReadExactly(10), "afterwards");
+  pair.upstream.reset();
+  EXPECT_EQ(pair.client->ReadToEnd(), "");
+  EXPECT_EQ(pair.client->end(), TlsClient::End::kCloseNotify);
+  const auto closed = front_.Next<ConnectionClosed>();
+  ASSERT_TRUE(closed);
+  EXPECT_EQ(closed->reason, "closed");
+  EXPECT_EQ(closed->upstream, Name(server_.port()));
+  EXPECT_EQ(closed->bytes_received, 1U);
+  EXPECT_EQ(closed->bytes_sent, 11U);
+  EXPECT_EQ(closed->connection.server_name, "one.example");
+}
+
+TEST_F(Tcp, AnEndOfTheUpstreamIsCloseNotifyAndTheClientMayGoOn) {
+  Pair pair = Connected();
+
+  shutdown(pair.upstream.get(), SHUT_WR);
+
+  EXPECT_EQ(pair.client->ReadToEnd(), "");
+  EXPECT_EQ(pair.client->end(), TlsClient::End::kCloseNotify);
+  ASSERT_TRUE(pair.client->Write("afterwards"));
+  EXPECT_EQ(ReadExactly(pair.upstream.get(), 10), "afterwards");
+  pair.client->CloseNotify();
+  EXPECT_EQ(ReadToEnd(pair.upstream.get()), "");
+}
+
+TEST_F(Tcp, AnUpstreamThatHasEndedAndReadsSlowlyStillGetsEverything) {
+  constexpr size_t kSize = 20'000'000;  // more than all socket buffers on the way
+  Pair pair = Connected();
+  shutdown(pair.upstream.get(), SHUT_WR);
+  std::thread sender([&] {
+    EXPECT_TRUE(pair.client->Write(std::string(kSize, 'u')));
+    pair.client->CloseNotify();
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));  // the pace of this upstream
+
+  const auto got = ReadToEnd(pair.upstream.get());
+  sender.join();
+
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->size(), kSize);
+}
+
+TEST_F(Tcp, AResetOfTheUpstreamIsAResetForTheClient) {
+  Pair pair = Connected();
+  SetResetOnClose(pair.upstream.get());
+  pair.upstream.reset();
+
+  pair.client->ReadToEnd();
+
+  EXPECT_EQ(pair.client->end(), TlsClient::End::kReset);
+  EXPECT_EQ(front_.Next<ConnectionClosed>()->reason, "upstream reset");
+}
+
+// The kernel tells a reset to whoever asks first: to the read, or to the write that is under way.
+TEST_F(Tcp, AResetOfTheUpstreamWhileTheClientSendsIsNeverACleanEnd) {
+  for (int i = 0; i < 40; ++i) {
+    Pair pair = Connected();
+    std::thread sender([&] {
+      const std::string chunk(16'000, 'u');
+      while (pair.client->Write(chunk)) {
+      }
+    });
+    ReadExactly(pair.upstream.get(), static_cast<size_t>(20'000 * (i % 10 + 1)));
+    SetResetOnClose(pair.upstream.get());
+    pair.upstream.reset();
+    sender.join();
+
+    ASSERT_NE(pair.client->end(), TlsClient::End::kCloseNotify);
+    const auto closed = front_.Next<ConnectionClosed>();
+    ASSERT_TRUE(closed);
+    ASSERT_NE(closed->reason, "closed");
+  }
+}
+
+TEST_F(Tcp, AResetOfTheClientIsAResetForTheUpstream) {
+  Pair pair = Connected();
+
+  pair.client->Reset();
+
+  EXPECT_EQ(ReadToEnd(pair.upstream.get()), std::nullopt);
+  EXPECT_EQ(errno, ECONNRESET);
+}
+
+TEST_F(Tcp, AProxyThatStopsCutsTheUpstreamOff) {
+  Pair pair = Connected();
+
+  front_.Close();
+
+  EXPECT_EQ(ReadToEnd(pair.upstream.get()), std::nullopt);
+  EXPECT_EQ(errno, ECONNRESET);
+  pair.client->ReadToEnd();
+  EXPECT_NE(pair.client->end(), TlsClient::End::kCloseNotify);
+}
+
+TEST_F(Tcp, TheNextAddressIsTriedWhenOneRefuses) {
+  const uint16_t refused = ClosedPort();
+  Route({refused, server_.port()});
+
+  Pair pair = Connected();
+
+  const auto event = front_.Next<ConnectFailed>();
+  ASSERT_TRUE(event);
+  EXPECT_EQ(event->upstream, Name(refused));
+  EXPECT_EQ(event->reason, "Connection refused");
+}
+
+TEST_F(Tcp, TheNextAddressIsTriedWhenOneDoesNotAnswer) {
+  // A listener whose backlog is full drops what comes.
+  const UniqueFd full(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const SocketAddress any = Loopback(0);
+  ASSERT_EQ(bind(full.get(), any.get(), any.size()), 0);
+  ASSERT_EQ(listen(full.get(), 0), 0);
+  const SocketAddress address = SocketAddress::Local(full.get());
+  std::vector<UniqueFd> fillers;
+  for (int i = 0; i < 4; ++i) {
+    fillers.emplace_back(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    (void)connect(fillers.back().get(), address.get(), address.size());
+  }
+  Route({address.port(), server_.port()}, 100);
+
+  Pair pair = Connected();
+
+  const auto event = front_.Next<ConnectFailed>();
+  ASSERT_TRUE(event);
+  EXPECT_EQ(event->upstream, Name(address.port()));
+  EXPECT_EQ(event->reason, "connect timeout");
+}
+
+TEST_F(Tcp, WhenAllAddressesRefuseTheClientIsReset) {
+  Route({ClosedPort(), ClosedPort()});
+  TlsClient client(front_.port());
+  (void)client.Handshake();
+
+  client.ReadToEnd();
+
+  EXPECT_EQ(client.end(), TlsClient::End::kReset);
+  EXPECT_TRUE(front_.Next<ConnectFailed>());
+  EXPECT_TRUE(front_.Next<ConnectFailed>());
+  const auto closed = front_.Next<ConnectionClosed>();
+  ASSERT_TRUE(closed);
+  EXPECT_EQ(closed->reason, "upstream unreachable");
+  EXPECT_EQ(closed->upstream, "");
+}
+
+TEST_F(Tcp, AConnectionOnWhichNothingMovesEndsWithTheIdleTimeout) {
+  Route({server_.port()}, 5000, 200);
+  Pair pair = Connected();
+
+  pair.client->ReadToEnd();
+
+  EXPECT_EQ(ReadToEnd(pair.upstream.get()), std::nullopt);
+  EXPECT_EQ(front_.Next<ConnectionClosed>()->reason, "idle timeout");
+}
+
+}  // namespace
+}  // namespace sealgate::test
