@@ -31,9 +31,12 @@ export class Http2Downstream implements Downstream {
     this.#watch(options.stallTimeoutMs)
     // A reset by the client is an event like any other here: 'close' tells the rest.
     stream.on('error', () => {})
+    const { session } = stream
     stream.on('close', () => {
-      const complete = stream.writableFinished && stream.rstCode === constants.NGHTTP2_NO_ERROR
-      this.observer?.onDownstreamClosed(complete)
+      // When END_STREAM has left, Node destroys the stream at once and 'finish' may never come. With its session
+      // destroyed as well, what had ended here may not have left.
+      const sent = stream.writableFinished || (stream.writableEnded && session?.destroyed === false)
+      this.observer?.onDownstreamClosed(sent && stream.rstCode === constants.NGHTTP2_NO_ERROR)
       this.connection.exchangeEnds()
     })
   }
