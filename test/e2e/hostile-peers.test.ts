@@ -108,15 +108,15 @@ test('a peer that leaves while its signature is made is forgotten', async () => 
 })
 
 test('renegotiation is refused', async () => {
-  // `R` on a line of its own is s_client's command for it.
-  const reply = await runTool(
+  // A line with `R` is s_client's command for it; without -ign_eof it takes commands.
+  const { stderr } = await runTool(
     'openssl',
     ['s_client', '-connect', `127.0.0.1:${sealgate.port()}`, '-tls1_2', '-CAfile', site.ca],
-    { input: 'R\nGET / HTTP/1.1\r\nHost: localhost\r\n\r\n', timeoutMs: 5_000 },
+    { input: 'R\n' },
   )
 
-  expect(reply.stderr).toMatch(/no renegotiation|handshake failure|RENEGOTIATING/)
-  expect(reply.stdout).not.toContain('served')
+  expect(stderr).toContain('RENEGOTIATING')
+  expect(stderr).toContain('no renegotiation')
 })
 
 test('a client that does not trust the certificate leaves its alert in the log', async () => {
