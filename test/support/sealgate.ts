@@ -17,11 +17,20 @@ export interface SealgateOptions {
   /** YAML, or what its keys are. Port 0 for every address: the log says which port it became. */
   readonly config: string | object
   readonly env?: NodeJS.ProcessEnv
+  /** Where relative paths begin; a folder of its own unless given. */
+  readonly directory?: string
 }
 
 export interface LogLine extends Record<string, unknown> {
   readonly level: string
   readonly msg?: string
+}
+
+/** As the log line `ready` shows it. */
+export interface Listener {
+  readonly name: string
+  readonly protocol: string
+  readonly port: number
 }
 
 /** What `/status` says, as far as tests ask. */
@@ -63,9 +72,9 @@ export class Sealgate implements AsyncDisposable {
   #hosts: readonly number[] = []
   #atStart: ReadonlySet<string> = new Set()
 
-  constructor({ config, env = process.env }: SealgateOptions) {
+  constructor({ config, env = process.env, directory }: SealgateOptions) {
     requireBuild()
-    const file = join(this.#directory, 'sealgate.yaml')
+    const file = join(directory ?? this.#directory, 'sealgate.yaml')
     writeFileSync(file, typeof config === 'string' ? config : JSON.stringify(config, null, 2))
     this.#child = spawn(nodeUnderTest, [program, 'run', '--config', file], { env, stdio: 'pipe' })
     this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => this.#read(text))
@@ -79,12 +88,15 @@ export class Sealgate implements AsyncDisposable {
     return this.#child.pid ?? 0
   }
 
+  get listeners(): readonly Listener[] {
+    const ready = this.lines.find(({ msg }) => msg === 'ready')
+    return Array.isArray(ready?.['listeners']) ? ready['listeners'] : []
+  }
+
   /** Of a listener, by its name; of the first one without. */
   port(name?: string): number {
-    const ready = this.lines.find(({ msg }) => msg === 'ready')
-    const listeners = Array.isArray(ready?.['listeners']) ? ready['listeners'] : []
-    const listener = listeners.find((candidate) => name === undefined || candidate.name === name)
-    if (typeof listener?.port !== 'number') throw new Error(`no listener ${name ?? ''} in ${this.#story()}`)
+    const listener = this.listeners.find((candidate) => name === undefined || candidate.name === name)
+    if (listener === undefined) throw new Error(`no listener ${name ?? ''}:\n${this.#story()}`)
     return listener.port
   }
 
