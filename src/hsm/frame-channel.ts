@@ -1,4 +1,4 @@
-/** A socket that carries frames: reads whole ones, and writes those of one event-loop turn together. */
+/** A socket that carries frames: reads whole ones, and writes together what belongs together. */
 
 import type { Socket } from 'node:net'
 
@@ -9,6 +9,11 @@ export interface FrameChannelOptions {
   readonly socket: Socket
   readonly accepts: readonly FrameType[]
   readonly onFrame: FrameHandler
+  /**
+   * When frames that are not an answer to a chunk just read leave: the later, the more go together. Those that are
+   * leave when the whole chunk has been read.
+   */
+  readonly defer: (flush: () => void) => void
   /** Called once: the other side ended the stream, it broke, or (with the error) it does not speak the protocol. */
   readonly onEnd: (error: FrameError | undefined) => void
 }
@@ -17,23 +22,30 @@ export class FrameChannel {
   readonly #socket: Socket
   readonly #writer = new FrameWriter()
   readonly #onEnd: (error: FrameError | undefined) => void
+  readonly #defer: (flush: () => void) => void
   #framesPending = 0
   #flushScheduled = false
+  #inChunk = false
   #reading = true
   #writing = true
 
   constructor(options: FrameChannelOptions) {
     this.#socket = options.socket
     this.#onEnd = options.onEnd
+    this.#defer = options.defer
     const reader = new FrameReader(options.accepts, options.onFrame)
     this.#socket.on('data', (chunk: Buffer) => {
       if (!this.#reading) return
+      this.#inChunk = true
       try {
         reader.push(chunk)
       } catch (error) {
         if (!(error instanceof FrameError)) throw error
         this.#end(error)
+      } finally {
+        this.#inChunk = false
       }
+      if (this.#framesPending > 0) this.flush()
     })
     this.#socket.on('error', () => this.#end(undefined))
     this.#socket.on('close', () => this.#end(undefined))
@@ -45,12 +57,12 @@ export class FrameChannel {
     return this.#writer
   }
 
-  /** Sends what was written: at the end of this event-loop turn, or now when there is enough of it. */
+  /** Sends what was written: soon, together with what else is written until then; now when there is enough of it. */
   written(): void {
     if (++this.#framesPending >= FLUSH_FRAMES) this.flush()
-    else if (!this.#flushScheduled) {
+    else if (!this.#inChunk && !this.#flushScheduled) {
       this.#flushScheduled = true
-      setImmediate(() => {
+      this.#defer(() => {
         this.#flushScheduled = false
         this.flush()
       })

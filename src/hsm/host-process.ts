@@ -84,6 +84,8 @@ export class HostProcess {
       socket: pipe,
       accepts: [FRAME.ready, FRAME.problem, FRAME.signed, FRAME.failed, FRAME.sessions],
       onFrame: (type, payload) => this.#frame(type, payload),
+      // TLS asks for all signatures of a round in one call.
+      defer: queueMicrotask,
       onEnd: (error) => this.#pipeEnded(error),
     })
     this.#channel.writer.json(FRAME.configure, {

@@ -136,7 +136,7 @@ export class SigningService {
 }
 
 // Deadlines are seconds and hedges 10 ms at least: this is fine enough for both.
-const TICK_MS = 2
+const TICK_MS = 5
 
 function holdersOf(
   key: KeyOptions,

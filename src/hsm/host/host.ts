@@ -31,6 +31,8 @@ export class Host {
       socket,
       accepts: [FRAME.configure, FRAME.sign],
       onFrame: (type, payload) => this.#frame(type, payload),
+      // Signatures from the thread pool arrive one by one, several in a turn of the event loop.
+      defer: setImmediate,
       onEnd: (error) => (error === undefined ? this.#end() : this.endWith(error)),
     })
   }

@@ -85,18 +85,25 @@ function selector(wanted: KeyMessage): { type: number; value: Buffer | string }[
 }
 
 /**
- * Compares what the token shows of the public key with the certificate: the modulus, which an RSA private key
- * object has too, or the point, which usually only the public key object has.
+ * Compares what the token shows of the public key with the certificate: the type, then the modulus, which an RSA
+ * private key object has too, or the point, which usually only the public key object has.
  *
  * @returns unknown when the token shows neither; then the test signature decides.
  */
 function compare(token: Token, wanted: KeyMessage, handle: Handle): 'same' | 'other' | 'unknown' {
   const expected = publicNumber(Buffer.from(wanted.spki, 'base64'))
+  const type = token.module.attribute(token.session, handle, CK.CKA_KEY_TYPE)
+  if (type !== undefined && isRsa(type) !== (expected.attribute === CK.CKA_MODULUS)) return 'other'
   const shown =
     token.module.attribute(token.session, handle, expected.attribute) ??
     publicHalf(token, wanted, handle, expected.attribute)
   if (shown === undefined) return 'unknown'
   return isSameNumber(shown, expected.value) ? 'same' : 'other'
+}
+
+/** CKK_RSA is 0, whatever the size and byte order of a CK_ULONG. */
+function isRsa(keyType: Buffer): boolean {
+  return keyType.every((byte) => byte === 0)
 }
 
 /** The attribute of the public key object that belongs to this private key: the one with the same CKA_ID. */

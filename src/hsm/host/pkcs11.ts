@@ -183,6 +183,7 @@ function convert(name: string, error: unknown): Pkcs11Error {
 export const CK = {
   CKA_CLASS: binding.CKA_CLASS,
   CKA_ID: binding.CKA_ID,
+  CKA_KEY_TYPE: binding.CKA_KEY_TYPE,
   CKA_LABEL: binding.CKA_LABEL,
   CKA_MODULUS: binding.CKA_MODULUS,
   CKA_EC_POINT: binding.CKA_EC_POINT,
@@ -191,6 +192,7 @@ export const CK = {
   CKO_PUBLIC_KEY: binding.CKO_PUBLIC_KEY,
   CKU_CONTEXT_SPECIFIC: binding.CKU_CONTEXT_SPECIFIC,
   CKF_LOGIN_REQUIRED: binding.CKF_LOGIN_REQUIRED,
+  CKF_TOKEN_INITIALIZED: binding.CKF_TOKEN_INITIALIZED,
   CKF_USER_PIN_FINAL_TRY: binding.CKF_USER_PIN_FINAL_TRY,
   CKF_USER_PIN_LOCKED: binding.CKF_USER_PIN_LOCKED,
   CK_PARAMS_RSA_PSS: binding.CK_PARAMS_RSA_PSS,

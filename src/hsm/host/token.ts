@@ -47,7 +47,10 @@ function loadModule(path: string): Pkcs11Module {
     return module
   } catch (cause) {
     if (cause instanceof ModuleLoadError) {
-      throw new Problem('ERR_HSM_MODULE', `the PKCS#11 module does not load: ${cause.message}`, { cause })
+      const cure = `is it a PKCS#11 module for this machine, and are its libraries there (ldd ${path})?`
+      throw new Problem('ERR_HSM_MODULE', `the PKCS#11 module does not load: ${cause.message}; ${cure}`, {
+        cause,
+      })
     }
     if (cause instanceof Pkcs11Error) {
       throw new Problem('ERR_HSM_MODULE', `the PKCS#11 module ${path} does not start: ${cause.message}`, {
@@ -63,6 +66,7 @@ function findSlot(module: Pkcs11Module, options: ConfigureMessage): { slot: Hand
   for (const slot of module.slotsWithToken()) {
     const info = module.tokenInfo(slot)
     if (matches(options.token, slot, info)) return { slot, info }
+    if ((info.flags & CK.CKF_TOKEN_INITIALIZED) === 0) continue // SoftHSM shows one more slot, for a new token
     seen.push(`"${info.label.trimEnd()}" (serial ${info.serialNumber.trimEnd()}, slot ${handleNumber(slot)})`)
   }
   const wanted = Object.entries(options.token).map(([key, value]) => `${key} ${JSON.stringify(value)}`)
