@@ -67,6 +67,24 @@ export class NativeError extends SealgateError {
 /** A TLS or listener problem on this side. */
 export class TlsError extends SealgateError {}
 
+/** @param cause what `listen` failed with: an Error with a `code` such as `EADDRINUSE`. */
+export function listenError(
+  { host, port }: { readonly host: string; readonly port: number },
+  cause: unknown,
+): TlsError {
+  const place = `${host.includes(':') ? `[${host}]` : host}:${port}`
+  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
+  const cure = LISTEN_CURES[code] ?? (cause instanceof Error ? cause.message : String(cause))
+  return new TlsError('ERR_TLS_LISTEN', `cannot listen on ${place}: ${cure}`, { cause })
+}
+
+const LISTEN_CURES: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'the port is in use (see who has it: ss -ltnp); stop that program or choose another port',
+  EACCES:
+    'no permission for a port below 1024 (grant it: setcap cap_net_bind_service=+ep on node, or choose a higher port)',
+  EADDRNOTAVAIL: 'this machine has no such address; use one that `ip addr` shows, or 0.0.0.0 for all',
+}
+
 /** An HSM, its module, its host process or the pool in front of them. */
 export class HsmError extends SealgateError {
   /** Name in the configuration. */

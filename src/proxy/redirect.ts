@@ -7,7 +7,7 @@
 
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { TlsError } from '../errors.ts'
+import { listenError } from '../errors.ts'
 import type { Log } from '../log.ts'
 
 export interface Redirect {
@@ -38,10 +38,7 @@ export async function startRedirect(options: {
   })
   server.on('request', (request, response) => redirect(request, response, httpsPort))
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (cause) => {
-      const text = `cannot listen on ${address.host}:${address.port}: ${cause.message}`
-      reject(new TlsError('ERR_TLS_LISTEN', text, { cause }))
-    })
+    server.once('error', (cause) => reject(listenError(address, cause)))
     server.listen(address.port, address.host, resolve)
   })
   server.on('error', (error) => log.error({ err: error }, 'redirect listener failed'))

@@ -7,7 +7,7 @@
  */
 
 import { performance } from 'node:perf_hooks'
-import { SealgateError, TlsError } from '../errors.ts'
+import { listenError, SealgateError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type {
   NativeAddon,
@@ -176,19 +176,4 @@ const SIGNATURE_FAILED = 'signature failed'
 function failureText(error: unknown): string {
   if (error instanceof SealgateError) return `${SIGNATURE_FAILED}: ${error.code}: ${error.message}`
   return `${SIGNATURE_FAILED}: ${error instanceof Error ? error.message : String(error)}`
-}
-
-function listenError(listener: NativeListener, cause: unknown): TlsError {
-  const address = listener.host.includes(':') ? `[${listener.host}]` : listener.host
-  const place = `${address}:${listener.port}`
-  const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
-  const cure = LISTEN_CURES[code] ?? (cause instanceof Error ? cause.message : String(cause))
-  return new TlsError('ERR_TLS_LISTEN', `cannot listen on ${place}: ${cure}`, { cause })
-}
-
-const LISTEN_CURES: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'the port is in use (see who has it: ss -ltnp); stop that program or choose another port',
-  EACCES:
-    'no permission for a port below 1024 (grant it: setcap cap_net_bind_service=+ep on node, or choose a higher port)',
-  EADDRNOTAVAIL: 'this machine has no such address; use one that `ip addr` shows, or 0.0.0.0 for all',
 }
