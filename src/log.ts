@@ -9,7 +9,10 @@ export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
  * @param sync write each line before returning; otherwise lines are buffered for at most 250 ms (access logs).
  *   Threads of one process may each have a log on the same descriptor: a line is one write.
  */
-export function createLog(options: { level: LogLevel; sync: boolean }): { log: Log; flush: () => void } {
+export function createLog(options: { level: LogLevel | 'silent'; sync: boolean }): {
+  log: Log
+  flush: () => void
+} {
   const stream = options.sync ? destination({ fd: 1, sync: true }) : buffered()
   const log = pino(
     {
