@@ -41,6 +41,7 @@ export const SOFTHSM = [
 export const TEST_TOOLS = [
   command('curl', { apt: ['curl'], dnf: ['curl'], apk: ['curl'], brew: ['curl'] }),
   command('openssl', { apt: ['openssl'], dnf: ['openssl'], apk: ['openssl'], brew: ['openssl'] }),
+  command('h2load', { apt: ['nghttp2-client'], dnf: ['nghttp2'], apk: ['nghttp2'], brew: ['nghttp2'] }),
   command('softhsm2-util', SOFTHSM_PACKAGES),
   command('pkcs11-tool', { apt: ['opensc'], dnf: ['opensc'], apk: ['opensc'], brew: ['opensc'] }),
   // The native tests link the C++ parts outside Node, so they need what Node brings otherwise.
