@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cstring>
 #include <memory>
 
 #include "binding.h"
@@ -40,7 +39,7 @@ Napi::Value ThrowOpenssl(Napi::Env env, const OpensslFailure& failure) {
 }
 
 Napi::Value ThrowErrno(Napi::Env env, int error) {
-  Napi::Error thrown = Napi::Error::New(env, std::strerror(error));
+  Napi::Error thrown = Napi::Error::New(env, ErrnoText(error));
   thrown.Set("code", Napi::String::New(env, uv_err_name(uv_translate_sys_error(error))));
   thrown.ThrowAsJavaScriptException();
   return env.Undefined();
@@ -77,7 +76,7 @@ void Waker::Release() {
   tsfn_.Release();
 }
 
-void Waker::Call(Napi::Env env, Napi::Function callback, Target* target, void* data) {
+void Waker::Call(Napi::Env env, Napi::Function /*callback*/, Target* target, void* /*data*/) {
   if (env == nullptr || !target->call) return;
   target->call(env);
 }

@@ -12,6 +12,7 @@ namespace {
 //
 // Owns:   the receiver; threads hold it too, and see `gone` when the worker has left.
 // Thread: the worker's. Closes itself when the worker's environment goes.
+// Ends:   with close(); until then it holds itself against the garbage collector, for others call it.
 class ReceiverWrap final : public Napi::ObjectWrap<ReceiverWrap> {
  public:
   explicit ReceiverWrap(const Napi::CallbackInfo& info)
@@ -19,10 +20,11 @@ class ReceiverWrap final : public Napi::ObjectWrap<ReceiverWrap> {
     Napi::Env env = info.Env();
     waker_ = std::make_unique<Waker>(env, "sealgate connections", [this](Napi::Env env) { Deliver(env); });
     receiver_ = std::make_shared<Receiver>([waker = waker_.get()] { waker->Wake(); });
-    id_ = Registry::Instance().AddReceiver(receiver_);
+    id_ = Registry::Instance().AddReceiver(receiver_);  // NOLINT(cppcoreguidelines-prefer-member-initializer)
     hook_ = env.AddCleanupHook(&ReceiverWrap::OnEnvironmentGone, this);
+    Ref();
   }
-  ~ReceiverWrap() { Close(); }
+  ~ReceiverWrap() override { Close(); }
 
   Napi::Value JS_id(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), id_); }
 
@@ -32,7 +34,7 @@ class ReceiverWrap final : public Napi::ObjectWrap<ReceiverWrap> {
   }
 
   void JS_close(const Napi::CallbackInfo& info) {
-    hook_.Remove(info.Env());
+    if (!closed_) hook_.Remove(info.Env());
     Close();
   }
 
@@ -46,6 +48,7 @@ class ReceiverWrap final : public Napi::ObjectWrap<ReceiverWrap> {
     receiver_->connections.Disconnect();
     waker_->Release();
     on_connection_.Reset();
+    Unref();
   }
 
   void Deliver(Napi::Env env) {

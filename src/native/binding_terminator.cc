@@ -88,7 +88,8 @@ Napi::Object ToJs(Napi::Env env, Event& event) {
   return object;
 }
 
-// JavaScript's Terminator. Main thread only. Closes itself when the environment goes.
+// JavaScript's Terminator. Main thread only. Closes itself when the environment goes. Until it is closed it
+// holds itself against the garbage collector: its threads call it.
 class TerminatorWrap final : public Napi::ObjectWrap<TerminatorWrap> {
  public:
   explicit TerminatorWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<TerminatorWrap>(info) {
@@ -120,8 +121,9 @@ class TerminatorWrap final : public Napi::ObjectWrap<TerminatorWrap> {
     terminator_ = std::move(std::get<std::unique_ptr<Terminator>>(created));
     // Runs before the wakers' own hooks (last in, first out): no thread wakes a function that is gone.
     hook_ = env.AddCleanupHook(&TerminatorWrap::OnEnvironmentGone, this);
+    Ref();
   }
-  ~TerminatorWrap() { Close(); }
+  ~TerminatorWrap() override { Close(); }
 
   Napi::Value JS_setCredentials(const Napi::CallbackInfo& info) {
     if (closed_) return info.Env().Undefined();
@@ -186,7 +188,7 @@ class TerminatorWrap final : public Napi::ObjectWrap<TerminatorWrap> {
     Registry::Instance().Send(handle, std::move(command));
   }
 
-  void JS_drain(const Napi::CallbackInfo& info) {
+  void JS_drain(const Napi::CallbackInfo& /*info*/) {
     if (!closed_) terminator_->Drain();
   }
 
@@ -236,6 +238,7 @@ class TerminatorWrap final : public Napi::ObjectWrap<TerminatorWrap> {
     on_sign_.Reset();
     on_established_.Reset();
     on_events_.Reset();
+    Unref();
   }
 
   void ReleaseWakers() {

@@ -4,7 +4,6 @@
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <cstring>
 
 #include "tls_thread.h"
 
@@ -49,8 +48,8 @@ struct Connection::TcpRoute {
   std::vector<SocketAddress> addresses;
   size_t next = 0;
   std::string current;  // host:port
-  uint32_t connect_timeout_ms;
-  uint32_t idle_timeout_ms;
+  uint32_t connect_timeout_ms = 0;
+  uint32_t idle_timeout_ms = 0;
   UniqueFd fd;
   std::unique_ptr<PollHandle> poll;
 };
@@ -247,7 +246,7 @@ void Connection::HandOver(std::span<const uint8_t> first) {
   receiver_ = thread_->NextReceiver();
   int pair[2];
   if (receiver_ == nullptr || socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) != 0) {
-    const char* reason = receiver_ == nullptr ? "no HTTP worker" : std::strerror(errno);
+    const std::string reason = receiver_ == nullptr ? "no HTTP worker" : ErrnoText(errno);
     thread_->main().events.Push(AcceptFailed{listener_->id, reason});
     return Abort();
   }
@@ -291,7 +290,7 @@ void Connection::ConnectNext() {
       }
       error = errno;
     }
-    thread_->main().events.Push(ConnectFailed{route_->current, std::strerror(error)});
+    thread_->main().events.Push(ConnectFailed{route_->current, ErrnoText(error)});
   }
   route_->current.clear();
   ReportClosed("upstream unreachable");
@@ -305,8 +304,7 @@ void Connection::OnUpstreamReady(int status) {
   socklen_t size = sizeof error;
   getsockopt(route_->fd.get(), SOL_SOCKET, SO_ERROR, &error, &size);
   if (error != 0 || status < 0) {
-    thread_->main().events.Push(
-        ConnectFailed{route_->current, std::strerror(error != 0 ? error : ECONNREFUSED)});
+    thread_->main().events.Push(ConnectFailed{route_->current, ErrnoText(error != 0 ? error : ECONNREFUSED)});
     return ConnectNext();
   }
   route_->poll.reset();
@@ -411,9 +409,10 @@ void Connection::Linger() {
   Enter(State::kLingering);
   SetDeadline(kLingerMs);
   if (tls_ != nullptr && tls_->blocked()) return poll_->Watch(UV_WRITABLE);
+  Discard();
+  if (state_ == State::kClosed) return;  // the peer ended first: closing says all there is to say
   shutdown(fd_.get(), SHUT_WR);
   poll_->Watch(UV_READABLE);
-  Discard();
 }
 
 void Connection::Discard() {

@@ -4,7 +4,6 @@
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <cstring>
 
 #include "tls_thread.h"
 
@@ -68,7 +67,7 @@ bool Listener::AcceptOne() {
       return true;  // that one has left; the next may be there
     default:
       // Out of descriptors or memory. The connection stays in the backlog: asking again at once would spin.
-      thread_->main().events.Push(AcceptFailed{state_->id, std::strerror(errno)});
+      thread_->main().events.Push(AcceptFailed{state_->id, ErrnoText(errno)});
       poll_->Watch(0);
       thread_->ResumeListenersLater();
       return false;

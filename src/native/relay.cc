@@ -86,15 +86,13 @@ void Relay::PlainToPeer() {
         return Finish(End::kReset, "connection reset");
       // A short read has emptied the socket; epoll says when there is more, or the end.
       if (size < scratch_.size() && !plain_poll_broken_) plain_readable_ = false;
-    } else if (n == 0 && plain_reset_) {
-      return Finish(End::kReset, "upstream reset");
-    } else if (n == 0 || (!options_.half_close && errno == ECONNRESET)) {
+    } else if (n == 0 ? !plain_reset_ : !options_.half_close && errno == ECONNRESET) {
       plain_ended_ = true;
       if (!owner_->OnPlainEnd()) return Finish(End::kReset, "aborted");
       if (tls_->Shutdown() == WriteResult::kBroken) return Finish(End::kReset, "connection reset");
-    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+    } else if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
       plain_readable_ = false;
-    } else if (errno != EINTR) {
+    } else if (n == 0 || errno != EINTR) {
       return Finish(End::kReset, "upstream reset");
     }
   }

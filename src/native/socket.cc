@@ -11,6 +11,14 @@
 
 namespace sealgate {
 
+namespace {
+
+// strerror_r is of two kinds: GNU's returns the text, POSIX's fills the buffer.
+[[maybe_unused]] const char* TextOf(const char* text, const char* /*buffer*/) { return text; }
+[[maybe_unused]] const char* TextOf(int /*result*/, const char* buffer) { return buffer; }
+
+}  // namespace
+
 void UniqueFd::reset(int fd) {
   if (fd_ >= 0) close(fd_);
   fd_ = fd;
@@ -74,6 +82,11 @@ void PollHandle::Watch(int mask) {
     if (status < 0) owner->mask_ = 0;
     owner->target_->OnPoll(*owner, status, events);
   });
+}
+
+std::string ErrnoText(int error) {
+  std::array<char, 128> buffer{};
+  return TextOf(strerror_r(error, buffer.data(), buffer.size()), buffer.data());
 }
 
 void SetNoDelay(int fd) {

@@ -99,6 +99,9 @@ class PollHandle final {
   int mask_ = 0;
 };
 
+// What strerror says, which may not be called by several threads.
+[[nodiscard]] std::string ErrnoText(int error);
+
 void SetNoDelay(int fd);
 // The next close() sends a reset instead of a FIN: the peer cannot take what it got for the whole.
 void SetResetOnClose(int fd);

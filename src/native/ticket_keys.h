@@ -24,6 +24,8 @@ class TicketKeys final {
   static std::shared_ptr<const TicketKeys> Create(const EVP_CIPHER* cipher,
                                                   std::vector<std::vector<uint8_t>> keys);
   ~TicketKeys();
+  TicketKeys(const TicketKeys&) = delete;
+  TicketKeys& operator=(const TicketKeys&) = delete;
 
   // The body of SSL_CTX_set_tlsext_ticket_key_evp_cb: 1 = use, 2 = use and issue a new ticket, 0 = no such
   // key, -1 = failed.

@@ -19,7 +19,7 @@ int Read(BIO* bio, char* out, size_t capacity, size_t* size) {
     BIO_set_retry_read(bio);
     return 0;
   }
-  ssize_t n;
+  ssize_t n = 0;
   do {
     n = recv(io->fd, out, capacity, 0);
   } while (n < 0 && errno == EINTR);

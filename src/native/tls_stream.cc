@@ -2,14 +2,13 @@
 #include "tls_stream.h"
 
 #include <cerrno>
-#include <cstring>
 
 namespace sealgate {
 
 namespace {
 
 // One SSL_* call: four records of plaintext and a little more, so that a full Read() takes one call.
-constexpr size_t kBytesPerCall = 80 * 1024;
+constexpr size_t kBytesPerCall = size_t{80} * 1024;
 // KeyUpdates in a row that nobody needs; each costs two key derivations. BoringSSL draws the line here as
 // well.
 constexpr int kMaxKeyUpdates = 32;
@@ -134,7 +133,7 @@ TlsStream::Result TlsStream::ResultOf(int error) {
   if (io_.error != 0) {
     failure_ = key_updates_ > kMaxKeyUpdates ? "too many key updates"
                : io_.error == ECONNRESET     ? "connection reset"
-                                             : std::strerror(io_.error);
+                                             : ErrnoText(io_.error);
     return Result::kFailed;
   }
   const std::vector<std::string> errors = TakeOpensslErrors();

@@ -63,7 +63,7 @@ class TlsStream final {
   // A peer that makes us answer (KeyUpdate) without taking the answers is not read any more. Twice what
   // Write() may leave behind, so that a slow reader may still send.
   [[nodiscard]] bool overloaded() const { return backlog_.unsent().size() > kUnsentLimit; }
-  static constexpr size_t kUnsentLimit = 128 * 1024;
+  static constexpr size_t kUnsentLimit = size_t{128} * 1024;
 
   void CountKeyUpdates();
   Result ResultOf(int error);

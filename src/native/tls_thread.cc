@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tls_thread.h"
 
+#include <openssl/async.h>
+#include <pthread.h>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
-#include <openssl/async.h>
-#include <pthread.h>
-#include <signal.h>
 
 #include <algorithm>
+#include <csignal>
 #include <utility>
 
 #include "registry.h"
@@ -17,7 +17,7 @@ namespace sealgate {
 
 namespace {
 
-constexpr size_t kScratchSize = 64 * 1024;
+constexpr size_t kScratchSize = size_t{64} * 1024;
 // Handshakes per round of the loop: about three at 300 µs each. What an open connection waits at most.
 constexpr uint64_t kTurnBudgetNs = 1'000'000;
 constexpr uint64_t kTickMs = 50;

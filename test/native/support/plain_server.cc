@@ -26,6 +26,8 @@ PlainServer::PlainServer() : fd_(Bound()), port_(SocketAddress::Local(fd_.get())
   GiveUpAfterPatience(fd_.get());  // for accept as well
 }
 
+void PlainServer::ShrinkWindows() { ShrinkWindow(fd_.get()); }
+
 UniqueFd PlainServer::Accept() {
   UniqueFd fd(accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC));
   if (fd.valid()) GiveUpAfterPatience(fd.get());

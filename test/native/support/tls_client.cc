@@ -20,16 +20,18 @@ void GiveUpAfterPatience(int fd) {
   setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
 }
 
+void ShrinkWindow(int fd) {
+  const int receive_buffer = 2048;
+  const int segment = 536;
+  setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+  setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
+}
+
 namespace {
 
 UniqueFd ConnectWith(uint16_t port, bool tiny_window) {
   UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (tiny_window) {
-    const int receive_buffer = 2048;
-    const int segment = 536;
-    setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
-    setsockopt(fd.get(), IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
-  }
+  if (tiny_window) ShrinkWindow(fd.get());
   const SocketAddress address = Loopback(port);
   if (connect(fd.get(), address.get(), address.size()) != 0) throw std::runtime_error("connect");
   GiveUpAfterPatience(fd.get());

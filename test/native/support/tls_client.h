@@ -19,6 +19,8 @@ using SslSessionPtr = std::unique_ptr<SSL_SESSION, Deleter<SSL_SESSION_free>>;
 
 // A connected blocking TCP socket that gives up after a while, so that a test never hangs.
 [[nodiscard]] UniqueFd ConnectTo(uint16_t port);
+// Before connect or listen: the other end's socket is full after some 30 KB that are not read.
+void ShrinkWindow(int fd);
 // Makes blocking calls on a socket fail after a while.
 void GiveUpAfterPatience(int fd);
 void SendAll(int fd, std::string_view bytes);
