@@ -19,7 +19,9 @@ beforeAll(async () => {
   site = new Site()
   load = await HandshakeLoad.compile()
   upstream = await startUpstream((_request, response) => response.end('served'))
-  sealgate = await startSealgate({ config: site.config([upstream.port]) })
+  // On a busy machine the last of a thousand waits longer than a user would.
+  const signing = { timeout: '20s' }
+  sealgate = await startSealgate({ config: site.config([upstream.port], { signing }) })
 })
 
 afterAll(async () => {

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { existsSync, mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { vi } from 'vitest'
+import { afterAll, vi } from 'vitest'
 import { MetricsPage } from './metrics-page.ts'
 import { checkout, nodeUnderTest } from './npm-start.ts'
 import { descendants, untilEnded } from './process-tree.ts'
@@ -81,7 +81,11 @@ export class Sealgate implements AsyncDisposable {
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.stderr += text
     })
-    this.ended = once(this.#child, 'close').then(([status, signal]) => ({ status, signal }))
+    running.add(this)
+    this.ended = once(this.#child, 'close').then(([status, signal]) => {
+      running.delete(this)
+      return { status, signal }
+    })
   }
 
   get pid(): number {
@@ -233,6 +237,13 @@ export class Sealgate implements AsyncDisposable {
     return `${log.join('')}${this.#strayOutput}${this.stderr}`
   }
 }
+
+const running = new Set<Sealgate>()
+
+// A test that times out never comes to its own end. Registered first, this runs last in each test file.
+afterAll(async () => {
+  for (const sealgate of running) await sealgate[Symbol.asyncDispose]()
+})
 
 function requireBuild(): void {
   if (!existsSync(program)) throw new Error('Sealgate is not built: npm run build')
