@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support/tls_client.h"
 
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -27,12 +28,18 @@ void ShrinkWindow(int fd) {
   setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
 }
 
+void WidenWindow(int fd) {
+  const int receive_buffer = 1'000'000;
+  setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+}
+
 namespace {
 
 UniqueFd ConnectWith(uint16_t port, bool tiny_window) {
   UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (tiny_window) ShrinkWindow(fd.get());
   const SocketAddress address = Loopback(port);
+  SetNoDelay(fd.get());
   if (connect(fd.get(), address.get(), address.size()) != 0) throw std::runtime_error("connect");
   GiveUpAfterPatience(fd.get());
   return fd;
@@ -48,6 +55,24 @@ void SendAll(int fd, std::string_view bytes) {
     if (n <= 0) return;
     bytes.remove_prefix(static_cast<size_t>(n));
   }
+}
+
+size_t SendUntilStuck(int fd) {
+  fcntl(fd, F_SETFL, O_NONBLOCK);
+  const std::string chunk(16'000, 'd');
+  size_t sent = 0;
+  for (int idle = 0; idle < 200;) {
+    const ssize_t n = send(fd, chunk.data(), chunk.size(), MSG_NOSIGNAL);
+    if (n > 0) {
+      sent += static_cast<size_t>(n);
+      idle = 0;
+    } else {
+      ++idle;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+  fcntl(fd, F_SETFL, 0);
+  return sent;
 }
 
 std::optional<std::string> ReadToEnd(int fd) {

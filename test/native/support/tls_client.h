@@ -21,9 +21,13 @@ using SslSessionPtr = std::unique_ptr<SSL_SESSION, Deleter<SSL_SESSION_free>>;
 [[nodiscard]] UniqueFd ConnectTo(uint16_t port);
 // Before connect or listen: the other end's socket is full after some 30 KB that are not read.
 void ShrinkWindow(int fd);
+// Undoes it, for a reader in a hurry.
+void WidenWindow(int fd);
 // Makes blocking calls on a socket fail after a while.
 void GiveUpAfterPatience(int fd);
 void SendAll(int fd, std::string_view bytes);
+// Sends until the other side has taken nothing for a while; says how much that was.
+[[nodiscard]] size_t SendUntilStuck(int fd);
 // Reads until the end of the stream; nullopt when it ends with an error (a reset, or nothing in time).
 [[nodiscard]] std::optional<std::string> ReadToEnd(int fd);
 std::string ReadExactly(int fd, size_t count);
