@@ -25,8 +25,7 @@ Napi::Value ThrowErrno(Napi::Env env, int error);
 // Runs a function on the environment's thread when any thread asks for it: many wakes, few calls.
 //
 // Owns:   a thread-safe function, which owns the function: it may still be called once after Release(), when
-// the
-//         Waker itself is gone, and does nothing then.
+//         the Waker itself is gone, and does nothing then.
 // Thread: Wake from any, never after Release() (Mailbox::Disconnect() promises that); the rest from the
 //         environment's.
 class Waker final {

@@ -20,9 +20,8 @@ class TlsThread;
 //   accepted ─► handshaking ⇄ signing ─► idle ─► relaying ─► lingering ─► closed      (http)
 //                                    └─► routing ─► connecting ─► relaying ─► …       (tcp)
 //
-// Owns:    the socket, the TLS stream, the relay. Everything may be dropped in any state: the handle is the
-// only
-//          thing others hold, and a command for a handle that is gone is ignored.
+// Owns:    the socket, the TLS stream, the relay. Everything may be dropped in any state: others hold the
+//          handle only, and a command for a handle that is gone is ignored.
 // Borrows: the thread, which owns it and outlives it.
 // Thread:  loop thread only.
 class Connection final : public PollHandle::Target, public HandshakeDelegate, public Relay::Owner {

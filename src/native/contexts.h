@@ -51,8 +51,7 @@ class HandshakeDelegate {
 
 // All credentials of a configuration: one SSL_CTX for each set of names, found by server name.
 //
-// Owns:   the contexts. Immutable after Create(); shared by all TLS threads. An SSL keeps its SSL_CTX alive,
-// so
+// Owns:   the contexts. Immutable after Create(); shared by all TLS threads. An SSL keeps its SSL_CTX alive:
 //         handshakes under way survive a swap.
 // Names:  exact first, then a wildcard of one label, then the default, which is the first.
 class Contexts final {

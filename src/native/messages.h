@@ -93,8 +93,7 @@ struct MainMailboxes {
   Mailbox<Event> events;
 };
 
-// ---- TLS thread → HTTP worker
-// -------------------------------------------------------------------------------
+// ---- TLS thread → HTTP worker ----------------------------------------------------------------------
 
 struct PlainConnection {
   Established facts;
@@ -109,8 +108,7 @@ struct Receiver {
   std::atomic<bool> gone{false};
 };
 
-// ---- main thread, HTTP workers → TLS thread
-// -------------------------------------------------------------------
+// ---- main thread, HTTP workers → TLS thread --------------------------------------------------------
 
 struct FinishSign {
   Handle handle = 0;

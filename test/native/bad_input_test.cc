@@ -50,7 +50,9 @@ TEST(BadInput, GarbageEndsInAnAlert) {
 
     const auto answer = ReadToEnd(fd.get());
 
-    if (answer && !answer->empty()) EXPECT_GE(AlertIn(*answer), 0) << "garbage " << i;
+    if (answer && !answer->empty()) {
+      EXPECT_GE(AlertIn(*answer), 0) << "garbage " << i;
+    }
     const auto failed = front.Next<HandshakeFailed>();
     ASSERT_TRUE(failed);
     EXPECT_FALSE(failed->reason.empty());
@@ -94,7 +96,9 @@ TEST(BadInput, AHugeClientHelloIsRefused) {
   shutdown(fd.get(), SHUT_WR);
 
   const auto answer = ReadToEnd(fd.get());
-  if (answer) EXPECT_GE(AlertIn(*answer), 0);
+  if (answer) {
+    EXPECT_GE(AlertIn(*answer), 0);
+  }
   EXPECT_EQ(front.Next<HandshakeFailed>()->reason, "excessive message size");
   ExpectOthersUndisturbed(front);
 }

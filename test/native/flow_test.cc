@@ -15,7 +15,8 @@
 #define SEALGATE_COUNTS_HEAP
 #endif
 #ifdef SEALGATE_COUNTS_HEAP
-#include <sanitizer/allocator_interface.h>
+// Of <sanitizer/allocator_interface.h>, which gcc does not install.
+extern "C" size_t __sanitizer_get_current_allocated_bytes();
 #endif
 
 namespace sealgate::test {
