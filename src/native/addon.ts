@@ -163,7 +163,10 @@ export type NativeEvent =
       readonly bytesReceived: number
       readonly bytesSent: number
       readonly durationMs: number
-      /** `closed`, `reset`, `idle timeout`, `upstream unreachable`, `drain`. */
+      /**
+       * `closed`, `upstream reset`, `connection reset`, `aborted`, `idle timeout`, `upstream unreachable`, `no upstream
+       * was chosen in time`, or OpenSSL's own text.
+       */
       readonly reason: string
     }
   | { readonly type: 'connect-failed'; readonly upstream: string; readonly reason: string }

@@ -75,6 +75,7 @@ Connection::Connection(TlsThread* thread, Handle handle, UniqueFd fd, const Sock
       peer_(peer),
       fd_(std::move(fd)) {
   listener_->handshaking.fetch_add(1, std::memory_order_relaxed);
+  thread_->HandshakeBegan();
 }
 
 Connection::~Connection() {
@@ -103,10 +104,10 @@ void Connection::OnTlsReady(int events) {
       Enter(State::kHandshaking);
       [[fallthrough]];
     case State::kHandshaking:
-      // Handshakes take their turn after the open connections: a flood of them must not delay a request. We
-      // go on watching meanwhile; taking the socket out of epoll and back would cost more than the repeated
-      // event.
-      if (turn_scheduled_) return;
+      // Handshakes take their turn after the open connections: a flood of them must not delay a request. Most
+      // have it in this very round. Who has to wait longer is not watched meanwhile: epoll would report all
+      // of them in every round, which is quadratic.
+      if (turn_scheduled_) return poll_->Watch(0);
       turn_scheduled_ = true;
       return thread_->ScheduleHandshake(handle_);
     case State::kSigning:
@@ -441,6 +442,7 @@ void Connection::Enter(State state) {
   std::atomic<int64_t>* to = CounterOf(*listener_, state);
   state_ = state;
   if (from == to) return;
+  if (from == &listener_->handshaking) thread_->HandshakeEnded();
   if (from != nullptr) from->fetch_sub(1, std::memory_order_relaxed);
   if (to != nullptr) to->fetch_add(1, std::memory_order_relaxed);
 }

@@ -22,8 +22,10 @@ constexpr size_t kScratchSize = size_t{64} * 1024;
 constexpr uint64_t kTurnBudgetNs = 1'000'000;
 constexpr uint64_t kTickMs = 50;
 constexpr uint64_t kAcceptPauseMs = 100;
-// Handshakes suspended at once that make a burst worth tidying up after, and how long after the last one.
-constexpr size_t kManyJobs = 64;
+// Handshakes at once that make a burst worth tidying up after: when few of them are left and none has ended
+// for a while.
+constexpr size_t kBurst = 64;
+constexpr size_t kBurstShare = 16;
 constexpr uint64_t kQuietMs = 1000;
 
 template <typename Handle>
@@ -189,17 +191,23 @@ void TlsThread::SchedulePump(Handle handle) { pumps_.push_back(handle); }
 
 void TlsThread::RequestSignature(SignRequest request) {
   sign_requests_.push_back(std::move(request));
-  most_suspended_ = std::max(most_suspended_, ++suspended_);
-  suspended_at_ = now();
+  ++suspended_;
 }
 
 void TlsThread::HandshakeResumed() { --suspended_; }
 
-// OpenSSL keeps the stack of every job it ever ran at once: 32 KiB each. After a burst they would stay for
-// good.
-void TlsThread::ReleaseJobs() {
-  if (suspended_ != 0 || most_suspended_ < kManyJobs || now() - suspended_at_ < kQuietMs) return;
-  most_suspended_ = 0;
+void TlsThread::HandshakeEnded() {
+  --handshaking_;
+  handshake_ended_at_ = now();
+}
+
+// OpenSSL keeps the stack of every job it ever ran at once, 32 KiB each, and the allocator keeps what
+// handshakes needed on the way. After a burst both would stay for good.
+void TlsThread::TidyUpAfterBurst() {
+  // Jobs may be given back only while none is in use.
+  const bool over = suspended_ == 0 && handshaking_ <= most_handshaking_ / kBurstShare;
+  if (most_handshaking_ < kBurst || !over || now() - handshake_ended_at_ < kQuietMs) return;
+  most_handshaking_ = handshaking_;
   ASYNC_cleanup_thread();
 #ifdef __GLIBC__
   malloc_trim(0);
@@ -241,8 +249,8 @@ void TlsThread::ExpireDeadlines() {
     const auto [when, handle] = deadlines_.Pop();
     if (Connection* connection = Find(handle)) connection->OnDeadlineEntry(when);
   }
-  ReleaseJobs();
-  if (deadlines_.empty() && most_suspended_ < kManyJobs) uv_timer_stop(&tick_);
+  TidyUpAfterBurst();
+  if (deadlines_.empty() && most_handshaking_ < kBurst) uv_timer_stop(&tick_);
 }
 
 void TlsThread::ResumeListenersLater() {

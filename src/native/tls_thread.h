@@ -3,6 +3,7 @@
 
 #include <uv.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -52,6 +53,8 @@ class TlsThread final {
   void SchedulePump(Handle handle);
   void RequestSignature(SignRequest request);  // the handshake is suspended …
   void HandshakeResumed();                     // … and has gone on, or has been given up
+  void HandshakeBegan() { most_handshaking_ = std::max(most_handshaking_, ++handshaking_); }
+  void HandshakeEnded();
   void AddDeadline(uint64_t when, Handle handle);
   void ResumeListenersLater();
   void ReadInbox();
@@ -74,7 +77,7 @@ class TlsThread final {
   void Stir();
   void Turns();
   void ExpireDeadlines();
-  void ReleaseJobs();
+  void TidyUpAfterBurst();
   void Shut();
   [[nodiscard]] Connection* Find(Handle handle);
 
@@ -101,8 +104,9 @@ class TlsThread final {
   std::vector<uint8_t> egress_;
   std::vector<uint8_t> scratch_;
   size_t suspended_ = 0;
-  size_t most_suspended_ = 0;  // since the job stacks were last given back
-  uint64_t suspended_at_ = 0;
+  size_t handshaking_ = 0;
+  size_t most_handshaking_ = 0;  // since memory was last given back
+  uint64_t handshake_ended_at_ = 0;
   DeadlineQueue deadlines_;
   std::deque<Handle> resumes_;
   std::deque<Handle> handshakes_;
