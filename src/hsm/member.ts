@@ -1,7 +1,8 @@
 /**
  * One HSM of the pool: its host process, its health, and the signatures it was asked for.
  *
- * The life of a member is drawn in README.md with the words of `MemberState`. Every state has at most one timer.
+ * The life of a member is drawn in README.md with the words of `MemberState`. Every state has at most one timer. Long
+ * because all ways between the states stand here, beside each other.
  */
 
 import { HsmError } from '../errors.ts'

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Long because it is one state machine: every way into and out of each state stands beside the others.
 #include "connection.h"
 
 #include <sys/socket.h>
