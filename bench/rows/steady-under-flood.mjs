@@ -29,7 +29,7 @@ export const steadyUnderFlood = {
     await hsm.setSignDelay(DELAY_MS)
     return alternate(bench, hsmPeers(hsm), async (peer) => {
       const { seconds } = bench
-      await handshakeLoad(bench, peer, { concurrency: CONCURRENCY, seconds: 2 })
+      await flooded(bench, peer, { concurrency: CONCURRENCY, seconds: 2 })
       const quiet = await steadyProbe(bench, peer, { seconds }, async () => {})
       const equal = await flooded(bench, peer, { concurrency: 256, rate: EQUAL_RATE, seconds })
       const full = await flooded(bench, peer, { concurrency: CONCURRENCY, seconds })
