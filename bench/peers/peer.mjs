@@ -34,7 +34,8 @@ export const NGINX_ENGINE = 'nginx, engine:pkcs11'
 export const NGINX_FILE = 'nginx, key in a file'
 export const NGINX_STREAM = 'nginx stream, key in a file'
 export const HITCH = 'hitch, key in a file'
-export const NODE_HTTPS = 'node:https + undici, key in a file'
+export const NODE_REQUEST = 'node:https + undici request, key in a file'
+export const NODE_STREAM = 'node:https + undici stream, key in a file'
 
 /**
  * Peers whose key is in the HSM, as HTTP proxies.
@@ -53,7 +54,10 @@ export function hsmPeers(hsm) {
 export const nginxFile = { [NGINX_FILE]: (bench) => startNginx(bench, { mode: 'http' }) }
 
 /** @type {Record<string, StartPeer>} */
-export const nodeHttps = { [NODE_HTTPS]: startNodeHttps }
+export const nodeHttps = {
+  [NODE_REQUEST]: (bench) => startNodeHttps(bench, 'request'),
+  [NODE_STREAM]: (bench) => startNodeHttps(bench, 'stream'),
+}
 
 /**
  * TLS to TCP relays.

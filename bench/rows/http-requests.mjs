@@ -2,7 +2,15 @@
 /** Row 3: HTTP/1.1 keep-alive requests through the proxy. */
 
 import { errorCount, withCpu, wrk } from '../measure/load.mjs'
-import { hsmPeers, NGINX_FILE, NODE_HTTPS, nginxFile, nodeHttps, SEALGATE } from '../peers/peer.mjs'
+import {
+  hsmPeers,
+  NGINX_FILE,
+  NODE_REQUEST,
+  NODE_STREAM,
+  nginxFile,
+  nodeHttps,
+  SEALGATE,
+} from '../peers/peer.mjs'
 import { softHsm } from '../setup/hsm.mjs'
 import { alternate, ERRORS, ratio } from './compare.mjs'
 
@@ -32,16 +40,21 @@ export const httpRequests = {
   },
 
   judge: (results) => [
-    {
-      measure: 'requests/s ÷ node:https + undici',
-      value: ratio(results, 'rate', SEALGATE, NODE_HTTPS),
-      target: { atLeast: 2.5 },
-    },
-    {
-      measure: 'CPU per request: node:https + undici ÷ Sealgate',
-      value: ratio(results, 'cpu', NODE_HTTPS, SEALGATE),
-      target: { atLeast: 2.5 },
-    },
+    ...[NODE_REQUEST, NODE_STREAM].flatMap((peer) => {
+      const name = peer.replace(', key in a file', '')
+      return [
+        {
+          measure: `requests/s ÷ ${name}`,
+          value: ratio(results, 'rate', SEALGATE, peer),
+          target: { atLeast: 2.5 },
+        },
+        {
+          measure: `CPU per request: ${name} ÷ Sealgate`,
+          value: ratio(results, 'cpu', peer, SEALGATE),
+          target: { atLeast: 2.5 },
+        },
+      ]
+    }),
     { measure: 'requests/s ÷ nginx', value: ratio(results, 'rate', SEALGATE, NGINX_FILE) },
     { measure: 'CPU per request ÷ nginx', value: ratio(results, 'cpu', SEALGATE, NGINX_FILE) },
   ],
