@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
-const source = fileURLToPath(new URL('../../test/support/p11-faults.c', import.meta.url))
+const source = fileURLToPath(new URL('../../src/drill/p11-faults.c', import.meta.url))
 
 /**
  * @typedef {object} Hsm
@@ -31,7 +31,7 @@ export function softHsm({ tools, token }) {
 }
 
 /**
- * SoftHSM behind test/support/p11-faults.c, which sleeps in C_Sign without holding a lock.
+ * SoftHSM behind src/drill/p11-faults.c, which sleeps in C_Sign without holding a lock.
  *
  * @param {Parts} parts
  * @param {string} name

@@ -9,7 +9,7 @@ import { returnValue } from '../../src/hsm/ckr.ts'
 import type { HsmOptions } from '../../src/hsm/options.ts'
 import type { SoftHsm } from './softhsm.ts'
 
-const SOURCE = fileURLToPath(new URL('./p11-faults.c', import.meta.url))
+const SOURCE = fileURLToPath(new URL('../../src/drill/p11-faults.c', import.meta.url))
 
 export class Faults {
   readonly #module: string

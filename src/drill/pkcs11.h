@@ -1,8 +1,8 @@
 // As much of PKCS#11 v2.40 as p11-faults.c touches: its types, and the function list with every unused entry
 // in its place. Written from the standard, so that the module compiles without a package of headers.
 
-#ifndef SEALGATE_TEST_PKCS11_H
-#define SEALGATE_TEST_PKCS11_H
+#ifndef SEALGATE_DRILL_PKCS11_H
+#define SEALGATE_DRILL_PKCS11_H
 
 typedef unsigned char CK_BYTE;
 typedef unsigned char CK_BBOOL;
