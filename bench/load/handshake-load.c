@@ -2,10 +2,17 @@
 //
 // Closed loop: every slot opens the next connection when the last one has ended. Open loop (--rate): arrivals
 // follow the clock; one that finds no free slot waits, and its latency counts from the intended time.
+//
+// TERM ends it early: no new connections, those under way are finished, then the report. With --each FILE
+// there is one line a connection, in the order of their ends: when it was meant to begin, when it was
+// established or had failed (both CLOCK_MONOTONIC in ns), and the kind of failure or `none`. So figures can
+// be had for any span of time.
 
 #include <getopt.h>
 #include <openssl/objects.h>
 #include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -24,6 +31,7 @@ struct settings {
   double rate;  // arrivals a second, all threads together; 0: closed loop
   bool request;
   uint64_t timeout_ns;
+  const char* each;  // file; NULL: none
 };
 
 struct slot {
@@ -45,8 +53,11 @@ struct worker {
   char first_error[sizeof((struct connection*)0)->reason];
   char version[16], cipher[48], group[32], signature[32];
   char http_request[400];
+  FILE* each;  // of all threads: stdio locks it for every line
   pthread_t thread;
 };
+
+static atomic_bool stopping;
 
 static void* run_worker(void* argument);
 static void start_due_slots(struct worker* worker, uint64_t now);
@@ -54,6 +65,8 @@ static void start_slot(struct worker* worker, struct slot* slot, uint64_t intend
 static void handle(struct worker* worker, struct slot* slot, enum progress progress);
 static void finish_slot(struct worker* worker, struct slot* slot, bool ok);
 static void check_timeouts(struct worker* worker, uint64_t now);
+static FILE* open_each(const char* path);
+static void stop_early(int signal);
 static void describe(struct worker* worker, SSL* ssl);
 static void report(struct worker* workers, const struct settings* settings);
 static struct settings parse_settings(int argc, char** argv);
@@ -61,10 +74,13 @@ static struct settings parse_settings(int argc, char** argv);
 int main(int argc, char** argv) {
   const struct settings settings = parse_settings(argc, argv);
   struct worker* workers = calloc(settings.threads, sizeof *workers);
+  FILE* each = open_each(settings.each);
+  signal(SIGTERM, stop_early);
   const uint64_t start = now_ns();
   for (unsigned i = 0; i < settings.threads; i++) {
     struct worker* worker = &workers[i];
     worker->settings = &settings;
+    worker->each = each;
     worker->slot_count =
         settings.concurrency / settings.threads + (i < settings.concurrency % settings.threads);
     worker->slots = calloc(worker->slot_count, sizeof *worker->slots);
@@ -78,6 +94,7 @@ int main(int argc, char** argv) {
     if (pthread_create(&worker->thread, NULL, run_worker, worker) != 0) die("pthread_create");
   }
   for (unsigned i = 0; i < settings.threads; i++) pthread_join(workers[i].thread, NULL);
+  if (each != NULL && fclose(each) != 0) die(settings.each);
   report(workers, &settings);
   for (unsigned i = 0; i < settings.threads; i++) {
     samples_free(&workers[i].latency);
@@ -92,6 +109,7 @@ static void* run_worker(void* argument) {
   uint64_t next_check = worker->start_ns;
   for (;;) {
     const uint64_t now = now_ns();
+    if (stopping && now < worker->end_ns) worker->end_ns = now;
     if (now < worker->end_ns) {
       start_due_slots(worker, now);
     } else if (worker->busy == 0 || now > worker->end_ns + DRAIN_NS) {
@@ -163,6 +181,10 @@ static void finish_slot(struct worker* worker, struct slot* slot, bool ok) {
   struct connection* connection = &slot->connection;
   const uint64_t now = now_ns();
   worker->tickets += connection->tickets;
+  if (worker->each != NULL)
+    fprintf(worker->each, "%llu %llu %s\n", (unsigned long long)slot->intended_ns,
+            (unsigned long long)(ok ? connection->handshaken_ns : now),
+            failure_names[ok ? NO_FAILURE : connection->failure]);
   if (ok) {
     if (worker->handshakes == 0) describe(worker, connection->ssl);
     worker->handshakes++;
@@ -191,6 +213,18 @@ static void check_timeouts(struct worker* worker, uint64_t now) {
   }
 }
 
+static FILE* open_each(const char* path) {
+  if (path == NULL) return NULL;
+  FILE* file = fopen(path, "we");
+  if (file == NULL) die(path);
+  return file;
+}
+
+static void stop_early(int signal) {
+  (void)signal;
+  stopping = true;
+}
+
 // What was negotiated, so that a comparison of unlike handshakes is seen.
 static void describe(struct worker* worker, SSL* ssl) {
   int signature = NID_undef;
@@ -204,6 +238,7 @@ static void describe(struct worker* worker, SSL* ssl) {
 
 static void report(struct worker* workers, const struct settings* settings) {
   struct worker sum = {0};
+  const double seconds = (double)(workers[0].end_ns - workers[0].start_ns) / (double)NS_PER_S;
   for (unsigned i = 0; i < settings->threads; i++) {
     const struct worker* worker = &workers[i];
     sum.started += worker->started;
@@ -218,9 +253,8 @@ static void report(struct worker* workers, const struct settings* settings) {
   printf(
       "{\"seconds\":%.3f,\"concurrency\":%u,\"started\":%llu,\"handshakes\":%llu,\"resumed\":%llu,"
       "\"tickets\":%llu,\"perSecond\":%.1f,\"latencyMs\":",
-      settings->seconds, settings->concurrency, (unsigned long long)sum.started,
-      (unsigned long long)sum.handshakes, (unsigned long long)sum.resumed, (unsigned long long)sum.tickets,
-      (double)sum.in_window / settings->seconds);
+      seconds, settings->concurrency, (unsigned long long)sum.started, (unsigned long long)sum.handshakes,
+      (unsigned long long)sum.resumed, (unsigned long long)sum.tickets, (double)sum.in_window / seconds);
   samples_print(&sum.latency, stdout);
   fputs(",\"errors\":{", stdout);
   for (int kind = 1; kind < FAILURES; kind++)
@@ -241,7 +275,8 @@ static _Noreturn void usage(void) {
           "  --rate N             open loop: handshakes a second (closed loop)\n"
           "  -r, --resume         resume with the newest ticket; the first handshake of a slot is full\n"
           "  --request            one GET / with Connection: close after each handshake, read to its end\n"
-          "  --timeout N          seconds for one connection (10)\n%s",
+          "  --timeout N          seconds for one connection (10)\n"
+          "  --each FILE          one line a connection: intended, ended (ns), failure\n%s",
           client_usage);
   exit(2);
 }
@@ -259,6 +294,7 @@ static struct settings parse_settings(int argc, char** argv) {
                                    {"resume", no_argument, NULL, 'r'},
                                    {"request", no_argument, NULL, 'q'},
                                    {"timeout", required_argument, NULL, 'w'},
+                                   {"each", required_argument, NULL, 'e'},
                                    CLIENT_LONG_OPTIONS,
                                    {0}};
   for (int option; (option = getopt_long(argc, argv, "r", options, NULL)) != -1;) {
@@ -276,6 +312,8 @@ static struct settings parse_settings(int argc, char** argv) {
       settings.request = true;
     else if (option == 'w')
       settings.timeout_ns = (uint64_t)(atof(optarg) * NS_PER_S);
+    else if (option == 'e')
+      settings.each = optarg;
     else if (!parse_client_option(option, optarg, &settings.client))
       usage();
   }
