@@ -32,6 +32,8 @@ export interface MemberOptions {
   readonly metrics: MemberMetrics
   /** Signatures that wait may find more here than before: a free session, a member that is up, or one that never will be. */
   readonly onChange: (member: Member) => void
+  /** It has come up, with keys and schemes that may differ from last time, or is up no more. */
+  readonly onHealth: () => void
 }
 
 export class Member {
@@ -85,6 +87,11 @@ export class Member {
     const ofKeys = this.keys.errors()
     if (this.#state === 'up' || ofKeys.length > 0) return ofKeys
     return this.#lastError === undefined ? [] : [this.#lastError.error]
+  }
+
+  /** Why it does not sign with this key; undefined when it does, or nothing has gone wrong yet. */
+  problem(key: number): HsmError | undefined {
+    return this.isReady(key) ? undefined : (this.keys.error(key) ?? this.#problem ?? this.lastError)
   }
 
   /** It will not come back by itself. */
@@ -373,12 +380,14 @@ export class Member {
     clearTimeout(this.#timer)
     this.#timer = limitMs === undefined || onLimit === undefined ? undefined : setTimeout(onLimit, limitMs)
     if (state === this.#state) return
+    const healthChanges = this.#state === 'up' || state === 'up'
     if (this.#state === 'up') {
       this.metrics.up.set(0)
       if (Date.now() - this.#sinceMs > STEADY_MS) this.#restartBackOff.reset()
     }
     this.#state = state
     this.#sinceMs = Date.now()
+    if (healthChanges || this.final) this.#options.onHealth()
   }
 
   #endFirstTry(): void {

@@ -12,6 +12,7 @@ import { type SignatureScheme, type SigningKey, type SignRequest, schemes } from
 import { keySchemes } from './mechanism.ts'
 import type { Member } from './member.ts'
 import type { KeyOptions, SigningOptions } from './options.ts'
+import { type KeyOutlook, keyOutlook } from './outlook.ts'
 import {
   allFailedError,
   badSignatureError,
@@ -84,6 +85,17 @@ export class PooledKey implements SigningKey {
   /** At least one member can sign now. */
   get ready(): boolean {
     return this.#holders.some(({ member, key }) => member.isReady(key))
+  }
+
+  /** Who signs now, or may later, and what keeps the others from it. */
+  outlook(): KeyOutlook {
+    return keyOutlook(
+      this.#holders.map(({ member, key }) => ({
+        ready: member.isReady(key),
+        final: member.final,
+        problem: member.problem(key),
+      })),
+    )
   }
 
   sign(request: SignRequest): Promise<Uint8Array> {

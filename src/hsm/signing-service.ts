@@ -13,11 +13,12 @@ import { Member } from './member.ts'
 import type { WantedKey } from './member-keys.ts'
 import { MemberMetrics } from './member-metrics.ts'
 import type { HsmOptions, KeyOptions, SigningOptions } from './options.ts'
+import type { KeyOutlook } from './outlook.ts'
 import { type Holder, PooledKey } from './pooled-key.ts'
 import { keyFacts } from './public-key.ts'
 import type { HsmStatus } from './status.ts'
 
-export type { HsmStatus }
+export type { HsmStatus, KeyOutlook }
 
 /** A key of the configuration with what its certificate says of it. */
 export interface CertificateKey {
@@ -33,6 +34,8 @@ export interface SigningServiceOptions {
   readonly signing: SigningOptions
   readonly log: Log
   readonly metrics: Metrics
+  /** Which keys are ready, or with which schemes, may have changed. Called in the middle of it: look later. */
+  readonly onHealth?: () => void
   /** Program of the host processes; the built one unless a test has its own. */
   readonly hostEntry?: string
 }
@@ -70,11 +73,16 @@ export class SigningService {
     if (this.#state !== 'new') throw new HsmError('ERR_HSM_CLOSED', 'a signing service starts once')
     this.#state = 'started'
     await Promise.all(this.#members.map((member) => member.start()))
+    return this.problems()
+  }
+
+  /** What is wrong now, by HSM and by key of an HSM. */
+  problems(): readonly HsmError[] {
     return this.#members.flatMap((member) => member.problems())
   }
 
   /** @param index as in `options.keys`. The same object every time; valid until `close()`. */
-  key(index: number): SigningKey & { readonly ready: boolean } {
+  key(index: number): SigningKey & { readonly ready: boolean; outlook(): KeyOutlook } {
     const key = this.#keys[index]
     if (key === undefined) throw new RangeError(`there is no key ${index}`)
     return key
@@ -110,6 +118,7 @@ export class SigningService {
       log: options.log,
       metrics: new MemberMetrics(options.metrics, hsm.name),
       onChange: (member) => this.#memberChanged(member),
+      onHealth: () => options.onHealth?.(),
     })
   }
 
