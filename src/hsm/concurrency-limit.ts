@@ -1,0 +1,198 @@
+/**
+ * How many signatures a member is asked for at once: enough to keep it busy, and not more.
+ *
+ * Past the knee more in flight brings no more signatures per second, only a queue inside the HSM, where it can
+ * neither go to another member nor be hedged. The knee is found as TCP Vegas finds it, by how much slower answers are than
+ * at their best, with two changes. Answers that get slower for another reason (an HSM that others use too, an RSA key
+ * besides an EC key, a busy machine) must not cost throughput; so before the limit shrinks, half of it is
+ * tried for one round: only if the answers get faster was it our own queue. Envoy's adaptive concurrency measures its minRTT
+ * in the same way. And a wait below a millisecond is nobody's trouble, so a token in software keeps all its sessions.
+ *
+ * An answer that says "busy" takes half a place, and so a round of nothing else halves the limit, and a few take little
+ * (DCTCP, RFC 8257). With one place left the member is given a rest that doubles until it signs again.
+ *
+ * Pure: no timers and no clock of its own. All times are `performance.now()`.
+ */
+
+import { BackOff } from './back-off.ts'
+
+export interface Answered {
+  /** Time in the HSM, without queueing before it. */
+  readonly serviceMs: number
+  readonly sentAtMs: number
+  readonly nowMs: number
+  /** Asked for and not answered, this one included. */
+  readonly inFlight: number
+}
+
+export class ConcurrencyLimit {
+  readonly #backOff = new BackOff({ firstMs: 5, capMs: 100 })
+  #max = 0
+  #limit = INITIAL
+  #phase: 'slow-start' | 'steady' | 'experiment' = 'slow-start'
+  /** Mean of the best round: what an answer takes when nothing waits in the HSM. */
+  #bestMs = Number.POSITIVE_INFINITY
+  #round = new Round(0)
+  /** The round that made an experiment necessary. */
+  #slowRound = this.#round
+  #nextExperimentMs = 0
+  #throttledAtMs = 0
+  #pausedUntilMs = 0
+
+  /** Between 1 and the number of sessions; 0 while there are none. */
+  get value(): number {
+    const limit = this.#phase === 'experiment' ? this.#limit / 2 : this.#limit
+    return Math.min(Math.max(1, Math.floor(limit)), this.#max)
+  }
+
+  /** It has said "busy" with one place left, and is asked for nothing until `resume`. */
+  get paused(): boolean {
+    return this.#pausedUntilMs > 0
+  }
+
+  /** @param sessions that the token gives. */
+  setMax(sessions: number): void {
+    this.#max = sessions
+  }
+
+  /** A host has opened the token: nothing is known of it. */
+  reset(nowMs: number): void {
+    this.#limit = INITIAL
+    this.#phase = 'slow-start'
+    this.#bestMs = Number.POSITIVE_INFINITY
+    this.#round = new Round(nowMs)
+    this.#pausedUntilMs = 0
+    this.#backOff.reset()
+  }
+
+  /** A signature has come. */
+  answered(answer: Answered): void {
+    const { sentAtMs, nowMs } = answer
+    if (sentAtMs >= this.#throttledAtMs) {
+      this.#backOff.reset()
+      this.#pausedUntilMs = 0
+    }
+    // What was sent earlier tells of another limit.
+    if (sentAtMs < this.#round.startedAtMs) return
+    this.#round.add(answer, this.value)
+    if (this.#round.count < Math.max(ROUND_ANSWERS, 2 * this.value)) return
+    if (this.#phase === 'steady' && nowMs - this.#round.startedAtMs < STEADY_ROUND_MS) return
+    const round = this.#round
+    this.#round = new Round(nowMs)
+    this.#endOf(round, nowMs)
+  }
+
+  /** The HSM has said that it is asked for too much. */
+  throttled(nowMs: number): void {
+    this.#limit = Math.max(1, Math.min(this.#limit, this.#max) - 0.5)
+    this.#phase = 'steady'
+    this.#round.throttled = true
+    this.#throttledAtMs = nowMs
+    if (this.value === 1 && !this.paused) this.#pausedUntilMs = nowMs + this.#backOff.next()
+  }
+
+  /** @returns true once, when a pause is over. */
+  resume(nowMs: number): boolean {
+    if (!this.paused || nowMs < this.#pausedUntilMs) return false
+    this.#pausedUntilMs = 0
+    return true
+  }
+
+  #endOf(round: Round, nowMs: number): void {
+    if (this.#phase === 'experiment') {
+      this.#judge(round, nowMs)
+      return
+    }
+    this.#bestMs = Math.min(this.#bestMs, round.meanMs)
+    if (round.meanMs <= this.#patienceMs) {
+      if (round.filled && !round.throttled) this.#grow()
+      return
+    }
+    if (round.queued(this.#patienceMs) > 2 * slack(round.meanInFlight) && nowMs >= this.#nextExperimentMs) {
+      this.#slowRound = round
+      this.#limit = Math.min(this.#limit, this.#max, round.meanInFlight)
+      this.#phase = 'experiment'
+    } else this.#phase = 'steady'
+  }
+
+  /** Up to here an answer is no slower than it must be. */
+  get #patienceMs(): number {
+    return Math.max(this.#bestMs * TOLERANCE, this.#bestMs + UNNOTICED_MS)
+  }
+
+  #grow(): void {
+    const limit = Math.min(this.#limit, this.#max)
+    this.#limit = this.#phase === 'slow-start' ? 2 * limit : limit + Math.max(1, limit / 8)
+    if (this.#limit >= this.#max) this.#phase = 'steady'
+    this.#limit = Math.min(this.#limit, this.#max)
+  }
+
+  #judge(half: Round, nowMs: number): void {
+    this.#phase = 'steady'
+    const slow = this.#slowRound
+    if (half.meanMs > slow.meanMs * CLEARLY_FASTER) {
+      // Not our queue: the service itself takes that long now.
+      this.#bestMs = half.meanMs
+      this.#nextExperimentMs = nowMs + EXPERIMENT_REST_MS
+      return
+    }
+    this.#bestMs = Math.min(this.#bestMs, half.meanMs)
+    const { meanInFlight } = slow
+    const knee = meanInFlight - slow.queued(this.#patienceMs)
+    this.#limit = Math.max(knee + slack(meanInFlight), meanInFlight / 2)
+  }
+}
+
+/** Answers to what was sent under one limit. */
+class Round {
+  readonly startedAtMs: number
+  count = 0
+  /** Somebody could have used more. */
+  filled = false
+  throttled = false
+  #sumMs = 0
+  #sumInFlight = 0
+
+  constructor(startedAtMs: number) {
+    this.startedAtMs = startedAtMs
+  }
+
+  add({ serviceMs, inFlight }: Answered, limit: number): void {
+    this.count++
+    this.#sumMs += serviceMs
+    this.#sumInFlight += inFlight
+    if (inFlight >= limit) this.filled = true
+  }
+
+  get meanMs(): number {
+    return this.#sumMs / this.count
+  }
+
+  get meanInFlight(): number {
+    return this.#sumInFlight / this.count
+  }
+
+  /** By Little's law: how many of those in flight made answers slower than `patienceMs`. */
+  queued(patienceMs: number): number {
+    return this.meanInFlight * (1 - patienceMs / this.meanMs)
+  }
+}
+
+/** So many may wait inside the HSM, for it never to wait for us. */
+function slack(inFlight: number): number {
+  return Math.max(2, inFlight / 8)
+}
+
+// As TCP's initial window: few enough that the first answers tell what one takes undisturbed.
+const INITIAL = 4
+// At least; and twice the limit, for the queue that it makes to be seen.
+const ROUND_ANSWERS = 16
+// Growth by an eighth per round is from 1 to 32 in about a second.
+const STEADY_ROUND_MS = 50
+// After one that has cost half the sessions for a moment and found nothing.
+const EXPERIMENT_REST_MS = 1000
+// Service times vary; at half as many again a queue is plain, and all servers of the HSM are busy.
+const TOLERANCE = 1.5
+const UNNOTICED_MS = 1
+// Half as many in flight make an answer half as slow if all of it was queueing, and not faster at all if none was.
+const CLEARLY_FASTER = 0.8
