@@ -4,7 +4,9 @@ import type { KeyObject } from 'node:crypto'
 
 import { HsmError } from '../errors.ts'
 import { type SignatureScheme, schemeByCodePoint } from '../signing.ts'
+import type { KeyPurpose, KeyUse } from './key-use.ts'
 import { type KeyMessage, type KeyState, problemError } from './messages.ts'
+import type { Attempt } from './sign-job.ts'
 import { testMessage } from './test-message.ts'
 import { isSignature } from './verify-signature.ts'
 
@@ -12,6 +14,8 @@ import { isSignature } from './verify-signature.ts'
 export interface WantedKey {
   readonly message: KeyMessage
   readonly publicKey: KeyObject
+  /** DER SubjectPublicKeyInfo. */
+  readonly spki: Uint8Array
 }
 
 interface MemberKey {
@@ -30,9 +34,12 @@ interface MemberKey {
 export class MemberKeys {
   readonly #hsm: string
   readonly #keys: readonly MemberKey[]
+  readonly #onUse: (use: KeyUse) => void
 
-  constructor(hsm: string, wanted: readonly WantedKey[]) {
+  /** @param onUse told of every test signature. */
+  constructor(hsm: string, wanted: readonly WantedKey[], onUse: (use: KeyUse) => void = () => {}) {
     this.#hsm = hsm
+    this.#onUse = onUse
     this.#keys = wanted.map((key) => ({
       wanted: key,
       schemes: NONE,
@@ -59,6 +66,17 @@ export class MemberKeys {
   /** Of the keys that cannot be used. */
   errors(): readonly HsmError[] {
     return this.#keys.flatMap((_, key) => this.error(key) ?? [])
+  }
+
+  /** The key as it was wanted. @throws {RangeError} */
+  wanted(key: number): WantedKey {
+    const found = this.#keys[key]
+    if (found === undefined) throw new RangeError(`hsm "${this.#hsm}" has no key ${key}`)
+    return found.wanted
+  }
+
+  purpose(key: number): KeyPurpose {
+    return this.wanted(key).message.purpose
   }
 
   get count(): number {
@@ -115,9 +133,34 @@ export class MemberKeys {
   testSigned(key: number, scheme: SignatureScheme, signature: Uint8Array): boolean {
     const tested = this.#keys[key]
     if (tested === undefined) return false
-    const good = isSignature(tested.wanted.publicKey, scheme, testMessage(scheme), signature)
+    const good = isSignature(
+      tested.wanted.publicKey,
+      scheme,
+      testMessage(scheme, this.purpose(key)),
+      signature,
+    )
     if (!good) tested.testError = this.#wrongSignature(tested)
     return good
+  }
+
+  /** The end of a test signature, for who keeps account of what the key is used for. */
+  testEnded({ key, scheme, message, sentAtMs }: Attempt, result: 'ok' | HsmError['code']): void {
+    const { spki, message: wanted } = this.wanted(key)
+    this.#onUse({
+      kind: 'signature',
+      reason: 'test',
+      hsm: this.#hsm,
+      uri: wanted.uri,
+      spki,
+      scheme,
+      message,
+      result,
+      used: false,
+      latencyMs: performance.now() - sentAtMs,
+      attempt: 1,
+      hedge: false,
+      connection: undefined,
+    })
   }
 
   /** A mechanism that fails costs its scheme; any other failure, or the last scheme, costs the key. */

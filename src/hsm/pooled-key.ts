@@ -9,6 +9,7 @@ import type { KeyObject } from 'node:crypto'
 
 import type { HsmError } from '../errors.ts'
 import { type SignatureScheme, type SigningKey, type SignRequest, schemes } from '../signing.ts'
+import type { KeyPurpose, KeyUse, SignatureUse } from './key-use.ts'
 import { keySchemes } from './mechanism.ts'
 import type { Member } from './member.ts'
 import type { KeyOptions, SigningOptions } from './options.ts'
@@ -40,6 +41,8 @@ export class PooledKey implements SigningKey {
   readonly #verify: boolean
   readonly #hedge: boolean
   readonly #onWork: () => void
+  readonly #onUse: (use: KeyUse) => void
+  readonly #reason: 'handshake' | 'checkpoint'
   /** Everything somebody waits for. */
   readonly #open = new Set<SignJob>()
   /** Of those, in order, what waits for a member with a free session: */
@@ -56,6 +59,8 @@ export class PooledKey implements SigningKey {
   constructor(options: {
     key: KeyOptions
     spki: Uint8Array
+    purpose: KeyPurpose
+    onUse: (use: KeyUse) => void
     holders: readonly Holder[]
     signing: SigningOptions
     onWork: () => void
@@ -71,6 +76,8 @@ export class PooledKey implements SigningKey {
     this.#verify = options.signing.verify === 'always' || facts.keyType === 'rsa'
     this.#hedge = options.signing.hedge === 'auto' && options.holders.length > 1
     this.#onWork = options.onWork
+    this.#onUse = options.onUse
+    this.#reason = options.purpose === 'tls' ? 'handshake' : 'checkpoint'
   }
 
   /** What any member that is ready can do; while none is, what a key of this type can do. */
@@ -227,6 +234,23 @@ export class PooledKey implements SigningKey {
     if (!job.settled) this.#failedOn(job, member, error)
   }
 
+  /** @internal Every attempt comes here once, also one whose answer belongs to nobody: the key has been used. */
+  attemptEnded(
+    { request }: SignJob,
+    ended: Pick<SignatureUse, 'hsm' | 'result' | 'used' | 'latencyMs' | 'attempt' | 'hedge'>,
+  ): void {
+    this.#onUse({
+      kind: 'signature',
+      reason: this.#reason,
+      uri: this.#uri,
+      spki: this.spki,
+      scheme: request.scheme,
+      message: request.message,
+      connection: request.connection,
+      ...ended,
+    })
+  }
+
   #failedOn(job: SignJob, member: Member, error: HsmError): void {
     job.noteError(error)
     if (!error.retryable) {
@@ -290,12 +314,17 @@ class KeyAttempt implements Attempt {
   readonly #owner: PooledKey
   readonly #job: SignJob
   readonly #member: Member
+  readonly #number: number
+  readonly #hedge: boolean
 
   constructor(owner: PooledKey, job: SignJob, member: Member, key: number) {
     this.#owner = owner
     this.#job = job
     this.#member = member
     this.key = key
+    this.#number = job.attemptsMade
+    // Another one is out: this is the second opinion.
+    this.#hedge = job.attemptsOpen > 1
   }
 
   get scheme(): SignatureScheme {
@@ -307,11 +336,26 @@ class KeyAttempt implements Attempt {
   }
 
   succeeded(signature: Uint8Array): boolean {
-    return this.#owner.attemptSucceeded(this.#job, this.#member, signature)
+    const late = this.#job.settled
+    const good = this.#owner.attemptSucceeded(this.#job, this.#member, signature)
+    this.#tell(good ? 'ok' : 'ERR_HSM_BAD_SIGNATURE', good && !late)
+    return good
   }
 
   failed(error: HsmError): void {
     this.#owner.attemptFailed(this.#job, this.#member, error)
+    this.#tell(error.code, false)
+  }
+
+  #tell(result: SignatureUse['result'], used: boolean): void {
+    this.#owner.attemptEnded(this.#job, {
+      hsm: this.#member.name,
+      result,
+      used,
+      latencyMs: performance.now() - this.sentAtMs,
+      attempt: this.#number,
+      hedge: this.#hedge,
+    })
   }
 }
 

@@ -9,6 +9,7 @@ import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { KeyType, SigningKey } from '../signing.ts'
 import { defaultHostEntry } from './host-process.ts'
+import type { KeyPurpose, KeyUse } from './key-use.ts'
 import { Member } from './member.ts'
 import type { WantedKey } from './member-keys.ts'
 import { MemberMetrics } from './member-metrics.ts'
@@ -26,6 +27,8 @@ export interface CertificateKey {
   /** DER SubjectPublicKeyInfo of the certificate. */
   readonly spki: Uint8Array
   readonly keyType: KeyType
+  /** `tls` unless said otherwise. */
+  readonly purpose?: KeyPurpose
 }
 
 export interface SigningServiceOptions {
@@ -34,6 +37,8 @@ export interface SigningServiceOptions {
   readonly signing: SigningOptions
   readonly log: Log
   readonly metrics: Metrics
+  /** Told of every use of a key and every login, when it has ended; must not throw. */
+  readonly onUse?: (use: KeyUse) => void
   /** Which keys are ready, or with which schemes, may have changed. Called in the middle of it: look later. */
   readonly onHealth?: () => void
   /** Program of the host processes; the built one unless a test has its own. */
@@ -51,10 +56,12 @@ export class SigningService {
     const members = new Map(options.hsms.map((hsm) => [hsm.name, this.#createMember(hsm, options)]))
     this.#members = [...members.values()]
     this.#keys = options.keys.map(
-      ({ key, spki }) =>
+      ({ key, spki, purpose = 'tls' }) =>
         new PooledKey({
           key,
           spki,
+          purpose,
+          onUse: options.onUse ?? (() => {}),
           holders: holdersOf(key, members, options.keys),
           signing: options.signing,
           onWork: () => this.#tickSoon(),
@@ -117,6 +124,7 @@ export class SigningService {
       hangMs: options.signing.timeoutMs,
       log: options.log,
       metrics: new MemberMetrics(options.metrics, hsm.name),
+      onUse: options.onUse ?? (() => {}),
       onChange: (member) => this.#memberChanged(member),
       onHealth: () => options.onHealth?.(),
     })
@@ -165,14 +173,16 @@ function holdersOf(
   })
 }
 
-function wantedKey({ key, spki }: CertificateKey): WantedKey {
+function wantedKey({ key, spki, purpose = 'tls' }: CertificateKey): WantedKey {
   return {
+    spki,
     publicKey: keyFacts(spki).publicKey,
     message: {
       uri: key.uri,
       label: key.label ?? null,
       idHex: key.id === undefined ? null : Buffer.from(key.id).toString('hex'),
       spki: Buffer.from(spki).toString('base64'),
+      purpose,
     },
   }
 }

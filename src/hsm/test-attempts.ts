@@ -1,6 +1,5 @@
 /** The test signatures that decide whether a member is up. */
 
-import type { HsmError } from '../errors.ts'
 import type { MemberKeys } from './member-keys.ts'
 import type { Attempt } from './sign-job.ts'
 import { testMessage } from './test-message.ts'
@@ -14,20 +13,25 @@ export function testAttempts(keys: MemberKeys, onAllEnded: () => void): readonly
     if (--open === 0) onAllEnded()
   }
   if (open === 0) onAllEnded()
-  return due.map(({ key, scheme }) => ({
-    key,
-    scheme,
-    message: testMessage(scheme),
-    test: true,
-    sentAtMs: 0,
-    succeeded: (signature: Uint8Array): boolean => {
-      const good = keys.testSigned(key, scheme, signature)
-      ended()
-      return good
-    },
-    failed: (error: HsmError): void => {
-      keys.testFailed(key, scheme, error)
-      ended()
-    },
-  }))
+  return due.map(({ key, scheme }) => {
+    const attempt: Attempt = {
+      key,
+      scheme,
+      message: testMessage(scheme, keys.purpose(key)),
+      test: true,
+      sentAtMs: 0,
+      succeeded: (signature) => {
+        const good = keys.testSigned(key, scheme, signature)
+        keys.testEnded(attempt, good ? 'ok' : 'ERR_HSM_BAD_SIGNATURE')
+        ended()
+        return good
+      },
+      failed: (error) => {
+        keys.testFailed(key, scheme, error)
+        keys.testEnded(attempt, error.code)
+        ended()
+      },
+    }
+    return attempt
+  })
 }

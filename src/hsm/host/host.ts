@@ -11,7 +11,7 @@ import { FrameChannel } from '../frame-channel.ts'
 import { FrameError } from '../frame-reader.ts'
 import { FRAME, type FrameType } from '../frames.ts'
 import { type ConfigureMessage, parseConfigure } from '../messages.ts'
-import { openKey } from './key-objects.ts'
+import { openKey, refuseSharedKeys } from './key-objects.ts'
 import type { Pkcs11Module } from './pkcs11.ts'
 import { Problem, problemMessage } from './problem.ts'
 import { Signer } from './signer.ts'
@@ -74,6 +74,7 @@ export class Host {
       const token = openToken(options)
       this.#module = token.module
       const keys = options.keys.map((key) => openKey(token, key))
+      refuseSharedKeys(keys.map(({ key }) => key))
       const { writer } = this.#channel
       this.#signer = new Signer(
         token,

@@ -1,7 +1,7 @@
 /** Finds the configured keys on the token and makes sure that they are the certificates' keys. */
 
 import { createPublicKey } from 'node:crypto'
-
+import type { KeyPurpose } from '../key-use.ts'
 import { keySchemes, MECHANISMS, offeredSchemes } from '../mechanism.ts'
 import type { KeyMessage, KeyState } from '../messages.ts'
 import { keyFacts } from '../public-key.ts'
@@ -11,6 +11,7 @@ import type { Token } from './token.ts'
 
 export interface KeyObject {
   readonly handle: Handle
+  readonly purpose: KeyPurpose
   /** CKA_ALWAYS_AUTHENTICATE: every signature needs a login of its own. */
   readonly alwaysAuthenticate: boolean
   readonly schemes: readonly number[]
@@ -27,6 +28,28 @@ export function openKey(token: Token, wanted: KeyMessage): { key: KeyObject | un
       key: undefined,
       state: { schemes: [], compared: false, problem: problemMessage(error) },
     }
+  }
+}
+
+/**
+ * A key that signs TLS and checkpoints could be made to sign a log that nobody has kept.
+ *
+ * @throws {Problem} when two purposes have come to one object, whatever their URIs are.
+ */
+export function refuseSharedKeys(keys: readonly (KeyObject | undefined)[]): void {
+  const purposes = new Map<string, KeyPurpose>()
+  for (const key of keys) {
+    if (key === undefined) continue
+    const handle = key.handle.toString('hex')
+    const other = purposes.get(handle) ?? key.purpose
+    if (other !== key.purpose) {
+      throw new Problem(
+        'ERR_HSM_REFUSED',
+        'a certificate and the checkpoints of the audit log have the same key: generate one of its own for the checkpoints',
+        { final: true },
+      )
+    }
+    purposes.set(handle, key.purpose)
   }
 }
 
@@ -58,6 +81,7 @@ function findKey(token: Token, wanted: KeyMessage): KeyObject {
   const always = token.module.attribute(token.session, chosen.handle, CK.CKA_ALWAYS_AUTHENTICATE)
   return {
     handle: chosen.handle,
+    purpose: wanted.purpose,
     alwaysAuthenticate: always?.[0] === 1,
     schemes,
     compared: chosen.match === 'same',

@@ -1,13 +1,27 @@
 /**
- * What the key may be used for: TLS server handshakes, nothing else.
+ * What a key may be used for: TLS server handshakes, or checkpoints of the audit log; nothing else, and never both.
  *
  * Whoever takes over the front process can ask for signatures; this keeps them from being signatures on
  * anything of use elsewhere (code, documents, certificates, a client's CertificateVerify).
  */
 
 import type { SignatureScheme } from '../../signing.ts'
+import type { KeyPurpose } from '../key-use.ts'
 
-/** May this message be signed with this scheme? */
+/** May a key of this purpose sign this message with this scheme? */
+export function isPermitted(purpose: KeyPurpose, scheme: SignatureScheme, message: Uint8Array): boolean {
+  return purpose === 'tls' ? isHandshakeMessage(scheme, message) : isCheckpoint(message)
+}
+
+/**
+ * A checkpoint of the audit log, or the pool's test signature for such a key: text that begins with a line of its own.
+ * No text is a handshake: a CertificateVerify begins with a blank, a ServerKeyExchange has a 3 at byte 64.
+ */
+export function isCheckpoint(message: Uint8Array): boolean {
+  return message.length <= MAX_CHECKPOINT_BYTES && CHECKPOINT.test(Buffer.from(message).toString('latin1'))
+}
+
+/** A TLS handshake message that this scheme may sign. */
 export function isHandshakeMessage(scheme: SignatureScheme, message: Uint8Array): boolean {
   return (scheme.tls13 && isCertificateVerify(message)) || isServerKeyExchange(message)
 }
@@ -34,6 +48,9 @@ const TLS13_PREFIX = Buffer.concat([
   Buffer.alloc(64, 0x20),
   Buffer.from('TLS 1.3, server CertificateVerify\0', 'latin1'),
 ])
+const CHECKPOINT =
+  /^Sealgate audit checkpoint 1\n(?:record [1-9][0-9]{0,15}\nsha256 [0-9a-f]{64}\n|test signature\n)$/
+const MAX_CHECKPOINT_BYTES = 256
 const RANDOMS_BYTES = 64
 const NAMED_CURVE = 3
 const UNCOMPRESSED_POINT = 4

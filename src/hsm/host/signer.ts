@@ -8,7 +8,7 @@ import { MECHANISMS, type MechanismRow } from '../mechanism.ts'
 import { CallMode } from './call-mode.ts'
 import { isRawEcdsaLength, writeEcdsaSignature } from './ecdsa-signature.ts'
 import type { KeyObject } from './key-objects.ts'
-import { isHandshakeMessage } from './key-use-policy.ts'
+import { isPermitted } from './key-use-policy.ts'
 import { CK, type Handle, type Mechanism, Pkcs11Error, type RsaPssParameters } from './pkcs11.ts'
 import { type Session, SessionPool } from './session-pool.ts'
 import type { Token } from './token.ts'
@@ -23,6 +23,13 @@ export interface Answers {
   fatal(error: unknown): void
 }
 
+/** Who decides when to recover. */
+export interface Health {
+  succeeded(): void
+  /** Called after the failure was answered; may suspend the signer. */
+  failed(error: Pkcs11Error): void
+}
+
 /** All that is known beforehand of signing with one key and one scheme. */
 interface Plan {
   readonly scheme: SignatureScheme
@@ -33,40 +40,90 @@ interface Plan {
   readonly callMode: CallMode
 }
 
+/** The token as it was opened last, and what signs with it. */
+interface Bench {
+  readonly token: Token
+  readonly plans: readonly (ReadonlyMap<number, Plan> | undefined)[]
+  readonly sessions: SessionPool
+}
+
 interface Operation {
   readonly request: number
   readonly plan: Plan
+  readonly bench: Bench
   /** What C_Sign is given: a digest, a DigestInfo, or for Ed25519 the message. */
   readonly input: Buffer
   /** `performance.now()` just before C_SignInit. */
   startedAtMs: number
   retried: boolean
+  /** The signer was suspended while C_Sign ran: what that returns belongs to nobody. */
+  answered: boolean
 }
 
 export class Signer {
-  readonly #token: Token
   readonly #answers: Answers
-  readonly #plans: readonly (ReadonlyMap<number, Plan> | undefined)[]
-  readonly #sessions: SessionPool
+  readonly #health: Health
+  readonly #login: Login
+  /** undefined while suspended. */
+  #bench: Bench | undefined
   readonly #waiting: Operation[] = []
+  /** Those whose C_Sign runs on another thread. */
+  readonly #running = new Set<Operation>()
+  #onQuiet: (() => void) | undefined
   readonly #der = Buffer.allocUnsafeSlow(256)
   #drainScheduled = false
 
-  constructor(token: Token, keys: readonly (KeyObject | undefined)[], answers: Answers) {
-    this.#token = token
+  /** Suspended, until the first `resume()`. */
+  constructor(answers: Answers, health: Health, login: Login) {
     this.#answers = answers
-    this.#plans = keys.map((key) => key && plansFor(key))
-    this.#sessions = new SessionPool({
+    this.#health = health
+    this.#login = login
+  }
+
+  /** Signs again, with sessions that are all fresh. */
+  resume(token: Token, keys: readonly (KeyObject | undefined)[]): void {
+    const sessions = new SessionPool({
       module: token.module,
       slot: token.slot,
       limit: token.sessionLimit,
-      onChange: () => answers.sessions(this.#sessions.open, this.#sessions.limit),
+      onChange: () => {
+        if (this.#bench?.sessions === sessions) this.#answers.sessions(sessions.open, sessions.limit)
+      },
+    })
+    this.#bench = { token, plans: keys.map((key) => key && plansFor(key)), sessions }
+  }
+
+  /** Fails at once whatever has no answer yet, and all that is asked until `resume()`: other members can sign it. */
+  suspend(): void {
+    const bench = this.#bench
+    if (bench === undefined) return
+    this.#bench = undefined
+    for (const operation of [...this.#waiting.splice(0), ...this.#running]) {
+      operation.answered = true
+      this.#refuse(operation.request, 'recovering')
+    }
+  }
+
+  /** Resolves when no call of this signer is in the module any more; false when one still is after `limitMs`. */
+  quiet(limitMs: number): Promise<boolean> {
+    if (this.#running.size === 0) return Promise.resolve(true)
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(false), limitMs)
+      this.#onQuiet = () => {
+        clearTimeout(timer)
+        resolve(true)
+      }
     })
   }
 
   /** @param message read before the call returns. */
   sign(request: number, key: number, codePoint: number, message: Uint8Array): void {
-    const plan = this.#plans[key]?.get(codePoint)
+    const bench = this.#bench
+    if (bench === undefined) {
+      this.#refuse(request, 'recovering')
+      return
+    }
+    const plan = bench.plans[key]?.get(codePoint)
     if (plan === undefined) {
       this.#refuse(request, 'no-such-key')
       return
@@ -76,11 +133,12 @@ export class Signer {
       return
     }
     // The front process never asks for more than `limit` at once; who does is not the front process.
-    if (this.#waiting.length >= 2 * this.#token.sessionLimit) {
+    if (this.#waiting.length >= 2 * bench.token.sessionLimit) {
       this.#refuse(request, 'busy')
       return
     }
-    const operation = { request, plan, input: inputFor(plan, message), startedAtMs: 0, retried: false }
+    const input = inputFor(plan, message)
+    const operation = { request, plan, bench, input, startedAtMs: 0, retried: false, answered: false }
     if (this.#waiting.length > 0 || !this.#start(operation)) this.#wait(operation)
   }
 
@@ -88,7 +146,7 @@ export class Signer {
   #start(operation: Operation): boolean {
     let session: Session | undefined
     try {
-      session = this.#sessions.acquire()
+      session = operation.bench.sessions.acquire()
     } catch (error) {
       operation.startedAtMs = performance.now()
       this.#fail(operation, error)
@@ -100,14 +158,14 @@ export class Signer {
   }
 
   #run(operation: Operation, session: Session): void {
-    const { plan, input } = operation
-    const { module } = this.#token
+    const { plan, input, bench } = operation
+    const { module } = bench.token
     let signatureBytes: number
     let nowMs: number
     try {
       operation.startedAtMs = performance.now()
       module.signInit(session.handle, plan.mechanism, plan.key.handle)
-      if (plan.key.alwaysAuthenticate) this.#authenticate(session.handle)
+      if (plan.key.alwaysAuthenticate) this.#authenticate(bench.token, session.handle)
       const beforeMs = performance.now()
       if (!plan.callMode.mayBlock(beforeMs)) {
         this.#runAsync(operation, session)
@@ -124,42 +182,52 @@ export class Signer {
   }
 
   #runAsync(operation: Operation, session: Session): void {
-    this.#token.module.signAsync(session.handle, operation.input, session.output, (error, signatureBytes) => {
-      if (error === undefined) this.#succeed(operation, session, signatureBytes, performance.now())
+    const { module } = operation.bench.token
+    this.#running.add(operation)
+    module.signAsync(session.handle, operation.input, session.output, (error, signatureBytes) => {
+      this.#running.delete(operation)
+      if (operation.answered) operation.bench.sessions.discard(session)
+      else if (error === undefined) this.#succeed(operation, session, signatureBytes, performance.now())
       else this.#break(operation, session, error)
+      if (this.#running.size === 0) this.#onQuiet?.()
       this.#drain()
     })
   }
 
   /** PKCS#11 v3.1, C_Login: for such keys between C_SignInit and C_Sign, with CKU_CONTEXT_SPECIFIC. */
-  #authenticate(session: Handle): void {
-    this.#token.module.login(session, CK.CKU_CONTEXT_SPECIFIC, this.#token.reveal())
+  #authenticate(token: Token, session: Handle): void {
+    this.#login.performForSignature(token.module, token.slot, session)
   }
 
   #succeed(operation: Operation, session: Session, signatureBytes: number, nowMs: number): void {
     const micros = (nowMs - operation.startedAtMs) * 1000
-    const { plan, request } = operation
+    const { plan, request, bench } = operation
     if (signatureBytes === 0 || (plan.rawRs && !isRawEcdsaLength(signatureBytes))) {
       this.#answers.failed(request, { micros, rv: 0, call: 'C_Sign', reason: 'bad-signature' })
-      this.#sessions.discard(session)
+      bench.sessions.discard(session)
       return
     }
     const raw = session.output.subarray(0, signatureBytes)
     const signature = plan.rawRs ? this.#der.subarray(0, writeEcdsaSignature(raw, this.#der)) : raw
+    this.#health.succeeded()
     this.#answers.signed(request, micros, signature)
-    this.#sessions.release(session)
+    bench.sessions.release(session)
   }
 
-  /** The session has failed: it goes, and when that is all that was wrong, the operation gets a fresh one, once. */
+  /**
+   * The session has failed: it goes, and when that may be all that was wrong, the operation gets a fresh one, once: the
+   * lowest rung of the ladder, that only this operation takes.
+   */
   #break(operation: Operation, session: Session, error: unknown): void {
-    this.#sessions.discard(session)
+    const { sessions } = operation.bench
+    sessions.discard(session)
     if (!(error instanceof Pkcs11Error)) {
       this.#fail(operation, error)
       return
     }
     const { code, action } = returnValue(error.rv)
-    if (code === 'ERR_HSM_SESSION_LOST') this.#sessions.discardIdle()
-    if (action !== 'retry-session' || operation.retried) {
+    if (code === 'ERR_HSM_SESSION_LOST') sessions.discardIdle()
+    if (action !== 'session' || operation.retried) {
       this.#fail(operation, error)
       return
     }
@@ -176,6 +244,7 @@ export class Signer {
       reason: 'call',
     })
     if (known === undefined || returnValue(known.rv).action === 'stop') this.#answers.fatal(error)
+    else this.#health.failed(known)
   }
 
   #refuse(request: number, reason: FailedReason): void {
@@ -185,7 +254,7 @@ export class Signer {
   #wait(operation: Operation): void {
     this.#waiting.push(operation)
     // A session that is returned drains the queue, except when none is out because too few were opened yet.
-    if (this.#drainScheduled || !this.#sessions.mayGrow) return
+    if (this.#drainScheduled || !operation.bench.sessions.mayGrow) return
     this.#drainScheduled = true
     setImmediate(() => {
       this.#drainScheduled = false

@@ -186,6 +186,7 @@ function configuration(): object {
     label: 'rsa',
     idHex: null,
     spki: Buffer.from(spki).toString('base64'),
+    purpose: 'tls',
   }
   return { hsm: name, module, token: which, pin, userType, sessions, keys: [key] }
 }
