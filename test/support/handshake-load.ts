@@ -1,12 +1,16 @@
 /** The load generator of bench/, compiled for a test: full TLS handshakes from C, counted to the last one. */
 
-import { mkdtempSync, rmSync } from 'node:fs'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { checkout } from './npm-start.ts'
 import { runTool } from './tools.ts'
 
 export interface LoadResult {
+  /** How long it began connections. */
+  readonly seconds: number
   readonly started: number
   readonly handshakes: number
   readonly resumed: number
@@ -15,8 +19,28 @@ export interface LoadResult {
   readonly firstError: string
 }
 
+/** One connection of a steady load. Times as `nowMs` tells them. */
+export interface Handshake {
+  /** When it was meant to begin: a late start is part of its latency. */
+  readonly intendedMs: number
+  readonly endedMs: number
+  /** The kind of failure. */
+  readonly failure: string | undefined
+}
+
+export interface SteadyLoad {
+  /** Begins no more handshakes, waits for those under way. */
+  stop(): Promise<LoadResult & { readonly each: readonly Handshake[] }>
+}
+
+/** CLOCK_MONOTONIC, which the load generator writes down too. */
+export function nowMs(): number {
+  return Number(process.hrtime.bigint()) / NS_PER_MS
+}
+
 export class HandshakeLoad implements Disposable {
   readonly #directory: string
+  readonly #running = new Set<ChildProcess>()
 
   /** Takes a second or two. */
   static async compile(): Promise<HandshakeLoad> {
@@ -45,7 +69,39 @@ export class HandshakeLoad implements Disposable {
     return JSON.parse(stdout)
   }
 
+  /** Arrivals by the clock, `rate` a second, until it is stopped. @param args as for `run`. */
+  steady(port: number, { rate, args = [] }: { rate: number; args?: readonly string[] }): SteadyLoad {
+    const each = join(this.#directory, 'each')
+    const child = spawn(
+      this.#program,
+      [
+        ...['--rate', String(rate), '--concurrency', String(SLOTS), '--seconds', String(ONE_DAY_S)],
+        ...['--read-ticket', '--each', each, ...args, `127.0.0.1:${port}`],
+      ],
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    )
+    this.#running.add(child)
+    child.once('close', () => this.#running.delete(child))
+    const output = { stdout: '', stderr: '' }
+    child.stdout.on('data', (text) => {
+      output.stdout += text
+    })
+    child.stderr.on('data', (text) => {
+      output.stderr += text
+    })
+    const closed = once(child, 'close')
+    return {
+      async stop() {
+        child.kill('SIGTERM')
+        const [status] = await closed
+        if (status !== 0) throw new Error(`handshake-load ended with ${status}: ${output.stderr}`)
+        return { ...JSON.parse(output.stdout), each: readEach(each) }
+      },
+    }
+  }
+
   [Symbol.dispose](): void {
+    for (const child of this.#running) child.kill('SIGKILL')
     rmSync(this.#directory, { recursive: true, force: true })
   }
 }
@@ -53,3 +109,20 @@ export class HandshakeLoad implements Disposable {
 export function failures({ errors }: LoadResult): number {
   return Object.values(errors).reduce((sum, count) => sum + count, 0)
 }
+
+function readEach(file: string): Handshake[] {
+  const lines = readFileSync(file, 'utf8').trimEnd().split('\n')
+  return lines.map((line) => {
+    const [intended, ended, kind] = line.split(' ')
+    return {
+      intendedMs: Number(intended) / NS_PER_MS,
+      endedMs: Number(ended) / NS_PER_MS,
+      failure: kind === 'none' ? undefined : kind,
+    }
+  })
+}
+
+const NS_PER_MS = 1_000_000
+/** More than what can be under way at 500 handshakes a second while nobody signs for two seconds. */
+const SLOTS = 1_000
+const ONE_DAY_S = 86_400

@@ -36,7 +36,15 @@ export interface Listener {
 /** What `/status` says, as far as tests ask. */
 export interface Status {
   readonly state: string
-  readonly hsms: readonly { name: string; state: string; pid?: number; restarts: number; inFlight: number }[]
+  readonly hsms: readonly {
+    name: string
+    state: string
+    pid?: number
+    restarts: number
+    inFlight: number
+    sessions: { open: number; limit: number }
+    hedgeDelayMs: number
+  }[]
   readonly certificates: readonly { file: string; ready: boolean; daysLeft: number }[]
 }
 

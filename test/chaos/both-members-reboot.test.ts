@@ -1,0 +1,49 @@
+/**
+ * Both members are away for one second and have forgotten every session, login and handle when they are back. Nobody
+ * can sign meanwhile, so handshakes wait; all of them end well within their deadline of two seconds.
+ */
+
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { nowMs } from '../support/handshake-load.ts'
+import { figures, record } from './support/figures.ts'
+import { MEMBERS, TwoMembers } from './support/two-members.ts'
+
+let stage: TwoMembers
+
+beforeAll(async () => {
+  stage = await TwoMembers.start({ config: { signing: { timeout: '2s' } } })
+})
+
+afterAll(() => stage?.[Symbol.asyncDispose]())
+
+test('handshakes outlast a reboot of both members', async () => {
+  const normal = await stage.normal()
+
+  const { each, failed, firstError, span, result } = await stage.underLoad(async () => {
+    for (const member of MEMBERS) stage.setFaults(member, '* reboot 1', '* removed')
+    await delay(REBOOT_MS) // the length of the fault
+    const { status } = (await stage.sealgate.admin('/readyz')) ?? {}
+    for (const member of MEMBERS) stage.setFaults(member, '* reboot 1')
+    const backMs = nowMs()
+    await Promise.any(MEMBERS.map((member) => stage.untilUp(member)))
+    const firstUpMs = Math.round(nowMs() - backMs)
+    for (const member of MEMBERS) await stage.untilUp(member)
+    return { readyMeanwhile: status, firstUpMs, allUpMs: Math.round(nowMs() - backMs) }
+  })
+
+  const { readyMeanwhile, firstUpMs, allUpMs } = result
+  const during = figures(each, { ...span, toMs: span.fromMs + REBOOT_MS })
+  record('both members reboot for 1 s', {
+    ...{ handshakes: each.length, failed, normal, during },
+    ...{ firstUpMs, allUpMs },
+  })
+  expect(firstError).toBe('')
+  expect(failed).toBe(0)
+  expect(during.p99Ms).toBeLessThanOrEqual(1_500)
+  expect(readyMeanwhile).toBe(503)
+  expect(firstUpMs).toBeLessThanOrEqual(1_000)
+  await stage.finish()
+}, 60_000)
+
+const REBOOT_MS = 1_000

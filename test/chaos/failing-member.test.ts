@@ -1,0 +1,52 @@
+/**
+ * Every PKCS#11 call of one member fails with the same return value, for five seconds: C_Sign first, and then whatever
+ * the recovery tries, from a new session up to C_Initialize in a new host. The other member signs.
+ */
+
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type Figures, figures, normalMs, onset, record } from './support/figures.ts'
+import { TwoMembers } from './support/two-members.ts'
+
+let stage: TwoMembers
+let normal: Figures
+
+beforeAll(async () => {
+  stage = await TwoMembers.start()
+  normal = await stage.normal()
+})
+
+afterAll(() => stage?.[Symbol.asyncDispose]())
+
+test.each([
+  'CKR_DEVICE_ERROR',
+  'CKR_SESSION_HANDLE_INVALID',
+  'CKR_USER_NOT_LOGGED_IN',
+  'CKR_TOKEN_NOT_PRESENT',
+  'CKR_FUNCTION_FAILED',
+  'CKR_GENERAL_ERROR',
+  'CKR_OBJECT_HANDLE_INVALID',
+])('a member whose every call fails with %s costs no handshake', async (rv) => {
+  const errorsBefore = await stage.errors('hsm-a', rv)
+
+  const { each, failed, firstError, span, result } = await stage.underLoad(async () => {
+    stage.setFaults('hsm-a', `* rv ${rv}`)
+    await delay(TROUBLE_MS) // the length of the fault
+    stage.clearFaults('hsm-a')
+    return stage.untilUp('hsm-a')
+  })
+
+  const during = figures(each, { ...span, toMs: span.fromMs + TROUBLE_MS })
+  record(`one member returns ${rv}`, {
+    ...{ handshakes: each.length, failed, normal, onset: figures(each, onset(span)), during },
+    recoveryMs: Math.round(result),
+  })
+  expect(firstError).toBe('')
+  expect(failed).toBe(0)
+  expect(await stage.errors('hsm-a', rv)).toBeGreaterThan(errorsBefore)
+  expect(during.p99Ms).toBeLessThanOrEqual(2 * normalMs(normal))
+})
+
+test('it heals from all of them and leaves nothing behind', () => stage.finish())
+
+const TROUBLE_MS = 5_000

@@ -1,0 +1,40 @@
+/**
+ * The host process of a member is killed, twice each in turn, under load. What it held is signed by the other member
+ * inside the same handshake; nothing waits for the host's restart.
+ */
+
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { nowMs } from '../support/handshake-load.ts'
+import { figures, record, type Span } from './support/figures.ts'
+import { MEMBERS, TwoMembers } from './support/two-members.ts'
+
+let stage: TwoMembers
+
+beforeAll(async () => {
+  stage = await TwoMembers.start()
+})
+
+afterAll(() => stage?.[Symbol.asyncDispose]())
+
+test('no handshake fails or takes long when a host is killed', async () => {
+  const normal = await stage.normal()
+
+  const kills: Span[] = []
+  const { each, failed, firstError } = await stage.underLoad(async () => {
+    for (const member of [...MEMBERS, ...MEMBERS]) {
+      const pid = await stage.hostPid(member)
+      const fromMs = nowMs()
+      process.kill(pid, 'SIGKILL')
+      await stage.untilUp(member, { pid })
+      kills.push({ fromMs, toMs: nowMs() })
+    }
+  })
+
+  const during = figures(each, ...kills)
+  const recoveryMs = Math.round(Math.max(...kills.map(({ fromMs, toMs }) => toMs - fromMs)))
+  record('kill -9 of one host', { handshakes: each.length, failed, normal, during, recoveryMs })
+  expect(firstError).toBe('')
+  expect(failed).toBe(0)
+  expect(during.p99Ms).toBeLessThanOrEqual(250)
+  await stage.finish()
+}, 60_000)

@@ -1,0 +1,43 @@
+/**
+ * C_Sign of one member does not return, for five seconds. Each handshake that was given to it costs the hedge delay:
+ * the other member is asked then. The host is killed meanwhile, for nothing else ends such a call, and its successor
+ * hangs as well until the fault is gone.
+ */
+
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { figures, normalMs, onset, record } from './support/figures.ts'
+import { TwoMembers } from './support/two-members.ts'
+
+let stage: TwoMembers
+
+beforeAll(async () => {
+  stage = await TwoMembers.start()
+})
+
+afterAll(() => stage?.[Symbol.asyncDispose]())
+
+test('a member that hangs in C_Sign costs its handshakes the hedge delay and no more', async () => {
+  const normal = await stage.normal()
+  const { hedgeDelayMs, restarts } = await stage.status('hsm-a')
+
+  const { each, failed, firstError, span, result } = await stage.underLoad(async () => {
+    stage.setFaults('hsm-a', 'C_Sign hang')
+    await delay(HANG_MS) // the length of the fault
+    stage.clearFaults('hsm-a')
+    return stage.untilUp('hsm-a')
+  })
+
+  const during = figures(each, { ...span, toMs: span.fromMs + HANG_MS })
+  record('one member hangs in C_Sign', {
+    ...{ handshakes: each.length, failed, normal, hedgeDelayMs, onset: figures(each, onset(span)), during },
+    recoveryMs: Math.round(result),
+  })
+  expect(firstError).toBe('')
+  expect(failed).toBe(0)
+  expect((await stage.status('hsm-a')).restarts).toBeGreaterThan(restarts)
+  expect(during.p99Ms).toBeLessThanOrEqual(hedgeDelayMs + 2 * normalMs(normal))
+  await stage.finish()
+}, 60_000)
+
+const HANG_MS = 5_000

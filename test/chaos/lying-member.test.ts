@@ -1,0 +1,47 @@
+/**
+ * One member returns signatures with a bit turned. Each is found out before it is used, the other member signs instead,
+ * and the liar is taken out and named. RSA is verified always, since a faulty RSA signature gives the key away; ECDSA
+ * when the configuration says so.
+ */
+
+import { setTimeout as delay } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { figures, normalMs, onset, record } from './support/figures.ts'
+import { type StageOptions, TwoMembers } from './support/two-members.ts'
+
+test.each<[string, StageOptions]>([
+  ['ECDSA, with `verify: always`', { keyType: 'ec', config: { signing: { verify: 'always' } } }],
+  ['RSA, as it is by default', { keyType: 'rsa' }],
+])(
+  'wrong signatures reach no client: %s',
+  async (kind, options) => {
+    await using stage = await TwoMembers.start(options)
+    const normal = await stage.normal()
+
+    const { each, failed, firstError, span, result } = await stage.underLoad(async () => {
+      stage.setFaults('hsm-a', 'C_Sign wrong')
+      await delay(TROUBLE_MS) // the length of the fault
+      const { state } = await stage.status('hsm-a')
+      stage.clearFaults('hsm-a')
+      return { state, recoveryMs: Math.round(await stage.untilUp('hsm-a')) }
+    })
+
+    const during = figures(each, { ...span, toMs: span.fromMs + TROUBLE_MS })
+    const { recoveryMs } = result
+    record(`one member returns wrong signatures, ${kind}`, {
+      ...{ handshakes: each.length, failed, normal, onset: figures(each, onset(span)), during, recoveryMs },
+    })
+    expect(firstError).toBe('')
+    expect(failed).toBe(0)
+    expect(during.p99Ms).toBeLessThanOrEqual(2 * normalMs(normal))
+    expect(result.state).not.toBe('up')
+    const named = stage.sealgate.lines.filter(
+      (line) => line.level === 'warn' && JSON.stringify(line).includes('hsm-a'),
+    )
+    expect(named).not.toEqual([])
+    await stage.finish()
+  },
+  60_000,
+)
+
+const TROUBLE_MS = 2_000

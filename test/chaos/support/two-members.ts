@@ -1,0 +1,216 @@
+/**
+ * The stage of this ring: the real program in front of two HSMs that hold the same key, each behind the fault module,
+ * and full handshakes at a steady rate, whatever happens.
+ *
+ * Two SoftHSMs with a directory each, as two real HSMs share no disk. The key was made outside and put into both: that
+ * is how replicas of a key come to be where an HSM cannot clone.
+ */
+
+import { createPublicKey, generateKeyPairSync } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
+import { expect, vi } from 'vitest'
+import { failures, type Handshake, HandshakeLoad, nowMs } from '../../support/handshake-load.ts'
+import { Faults } from '../../support/p11-faults.ts'
+import { descendants } from '../../support/process-tree.ts'
+import { type Sealgate, type Status, startSealgate } from '../../support/sealgate.ts'
+import { Site } from '../../support/site.ts'
+import { SoftHsm } from '../../support/softhsm.ts'
+import { type Figures, figures, type Span } from './figures.ts'
+
+/** Full handshakes a second. */
+export const RATE = 300
+
+export type MemberName = 'hsm-a' | 'hsm-b'
+export const MEMBERS: readonly MemberName[] = ['hsm-a', 'hsm-b']
+
+export interface StageOptions {
+  readonly keyType?: 'ec' | 'rsa'
+  /** Over the defaults of a configuration. */
+  readonly config?: object
+}
+
+type MemberStatus = Status['hsms'][number]
+
+export class TwoMembers implements AsyncDisposable {
+  readonly sealgate: Sealgate
+  readonly #faults: Readonly<Record<MemberName, Faults>>
+  readonly #load: HandshakeLoad
+  readonly #owned: readonly Disposable[]
+
+  static async start({ keyType = 'ec', config = {} }: StageOptions = {}): Promise<TwoMembers> {
+    const site = new Site()
+    const [a, b] = [new SoftHsm(), new SoftHsm()]
+    const load = await HandshakeLoad.compile()
+    const owned = [load, a, b, site]
+    try {
+      const key = newKey(keyType)
+      const faults = { 'hsm-a': new Faults(a, 'hsm-a'), 'hsm-b': new Faults(b, 'hsm-b') }
+      const hsms = { 'hsm-a': member(a, faults['hsm-a'], key), 'hsm-b': member(b, faults['hsm-b'], key) }
+      const certificates = [site.certificateFor({ label: LABEL, spki: key.spki, hsms: MEMBERS })]
+      // The upstream is asked for nothing: what is measured ends with the handshake.
+      const options = { config: site.config([9], { hsms, certificates, ...config }) }
+      return new TwoMembers({ sealgate: await startSealgate(options), faults, load, owned })
+    } catch (error) {
+      for (const part of owned) part[Symbol.dispose]()
+      throw error
+    }
+  }
+
+  private constructor(parts: {
+    sealgate: Sealgate
+    faults: Readonly<Record<MemberName, Faults>>
+    load: HandshakeLoad
+    owned: readonly Disposable[]
+  }) {
+    this.sealgate = parts.sealgate
+    this.#faults = parts.faults
+    this.#load = parts.load
+    this.#owned = parts.owned
+  }
+
+  /** Rules of p11-faults.c. */
+  setFaults(member: MemberName, ...rules: readonly string[]): void {
+    this.#faults[member].set(...rules)
+  }
+
+  clearFaults(member: MemberName): void {
+    this.#faults[member].clear()
+  }
+
+  async status(member: MemberName): Promise<MemberStatus> {
+    const { hsms } = await this.sealgate.status()
+    const status = hsms.find(({ name }) => name === member)
+    if (status === undefined) throw new Error(`/status does not know ${member}`)
+    return status
+  }
+
+  /** PKCS#11 calls that failed with this return value, so far. */
+  async errors(member: MemberName, rv: string): Promise<number> {
+    return (await this.sealgate.metrics()).sum('sealgate_hsm_errors_total', { hsm: member, rv })
+  }
+
+  async hostPid(member: MemberName): Promise<number> {
+    const { pid } = await this.status(member)
+    if (pid === undefined) throw new Error(`${member} has no host process now`)
+    return pid
+  }
+
+  /** @returns how many milliseconds it took. @throws when it has not come up within ten seconds. */
+  async untilUp(member: MemberName, except?: { readonly pid: number }): Promise<number> {
+    const began = nowMs()
+    await vi.waitFor(async () => {
+      const { state, pid } = await this.status(member)
+      expect(state).toBe('up')
+      if (except !== undefined) expect(pid).not.toBe(except.pid)
+    }, HEAL)
+    return nowMs() - began
+  }
+
+  /** What handshakes cost while nothing is wrong. */
+  async normal(durationMs = 3_000): Promise<Figures> {
+    const { each, span } = await this.underLoad(async () => {
+      await delay(durationMs) // the length of a measurement
+      return undefined
+    })
+    return figures(each, span)
+  }
+
+  /**
+   * Load around an event. It begins when handshakes flow, and the load goes on a little after it.
+   *
+   * @throws when the load was not what it should have been; how it fared is for the caller to judge.
+   */
+  async underLoad<T>(
+    event: () => Promise<T>,
+  ): Promise<{ result: T; each: readonly Handshake[]; failed: number; firstError: string; span: Span }> {
+    const load = this.#load.steady(this.sealgate.port(), { rate: RATE })
+    const before = await this.#handshakes()
+    await vi.waitFor(async () => expect(await this.#handshakes()).toBeGreaterThan(before + RATE / 2), HEAL)
+    const fromMs = nowMs()
+    const result = await event().catch(async (error: unknown) => {
+      await load.stop()
+      throw error
+    })
+    const span = { fromMs, toMs: nowMs() }
+    await delay(AFTERWARDS_MS) // what the event left behind would show now
+    const ended = await load.stop()
+
+    expect(ended.resumed).toBe(0)
+    expect(Math.ceil(ended.started / ended.seconds)).toBeGreaterThanOrEqual(RATE)
+    return { result, each: ended.each, failed: failures(ended), firstError: ended.firstError, span }
+  }
+
+  /**
+   * The last thing a row does. Conservation: gauges at zero, as many descriptors as at the start, one process per
+   * member and no zombie; then a clean end that leaves no process behind, known to the program or not.
+   */
+  async finish(): Promise<void> {
+    for (const member of MEMBERS) {
+      this.clearFaults(member)
+      await this.untilUp(member)
+    }
+    await this.sealgate.untilAtRest()
+    for (const member of MEMBERS) {
+      const { inFlight, sessions } = await this.status(member)
+      expect(inFlight).toBe(0)
+      expect(sessions.open).toBeLessThanOrEqual(SESSIONS)
+    }
+    expect(descendants(this.sealgate.pid)).toHaveLength(MEMBERS.length)
+    await this.sealgate.finish()
+    await vi.waitFor(() => expect(this.#processesOfOurs()).toEqual([]), HEAL)
+  }
+
+  /** Also what has lost its parent: a host is known by the control file in its environment. */
+  #processesOfOurs(): string[] {
+    const ours = MEMBERS.map((name) => this.#faults[name].env['SEALGATE_FAULTS_CONTROL'] ?? '')
+    return readdirSync('/proc').filter((name) => {
+      if (!/^\d+$/.test(name)) return false
+      try {
+        const environment = readFileSync(`/proc/${name}/environ`, 'utf8')
+        return ours.some((file) => environment.includes(file))
+      } catch {
+        return false // ended meanwhile, or somebody else's
+      }
+    })
+  }
+
+  async #handshakes(): Promise<number> {
+    return (await this.sealgate.metrics()).sum('sealgate_handshakes_total', { result: 'ok' })
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.sealgate[Symbol.asyncDispose]()
+    for (const part of this.#owned) part[Symbol.dispose]()
+  }
+}
+
+interface Key {
+  readonly spki: Buffer
+  readonly pkcs8Pem: string
+}
+
+function newKey(type: 'ec' | 'rsa'): Key {
+  const { privateKey } =
+    type === 'ec'
+      ? generateKeyPairSync('ec', { namedCurve: 'P-256' })
+      : generateKeyPairSync('rsa', { modulusLength: 2048 })
+  return {
+    spki: createPublicKey(privateKey).export({ type: 'spki', format: 'der' }),
+    pkcs8Pem: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+  }
+}
+
+function member(hsm: SoftHsm, faults: Faults, { pkcs8Pem }: Key): object {
+  const token = hsm.addToken('web')
+  token.importKey({ label: LABEL, id: '01', pkcs8Pem })
+  const { module, env } = faults.options
+  // Without the log of calls: nobody reads it here, and under load it would be most of what the module does.
+  const { SEALGATE_FAULTS_LOG: _, ...faultsEnv } = env
+  return { module, token: token.label, pin: { file: token.pinFile }, sessions: SESSIONS, env: faultsEnv }
+}
+
+const LABEL = 'replicated'
+const SESSIONS = 8
+const HEAL = { timeout: 10_000, interval: 20 }
+const AFTERWARDS_MS = 500
