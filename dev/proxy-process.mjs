@@ -21,7 +21,9 @@ import { Stop } from './steps.mjs'
  * @returns {ProxyProcess}
  */
 export function startProxy(config) {
-  const child = spawn(process.execPath, [join(root, 'dist/cli/main.js'), 'run', '--config', config], {
+  // Strict: whoever tries it out wants to read at once what is wrong.
+  const command = [join(root, 'dist/cli/main.js'), 'run', '--strict', '--config', config]
+  const child = spawn(process.execPath, command, {
     stdio: ['ignore', 'pipe', 'pipe'],
     // Its own process group: Ctrl-C in the terminal reaches only us, and we ask for a drain once.
     detached: true,

@@ -1,29 +1,34 @@
 /**
  * The composition root: builds the parts from a configuration, starts them in order, stops them in reverse.
  *
- * HSMs first (is there anybody to sign?), then TLS, the HTTP workers, the listeners, and last the operator's
- * window. Nothing else in Sealgate knows more than one part.
+ * The operator's window first, then HSMs, TLS, the HTTP workers, and last the listeners: they stay closed until somebody
+ * can sign, because a refused connection is one that a balancer takes elsewhere. Nothing else in Sealgate knows more
+ * than one part.
  */
 
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import { type AdminSource, type Readiness, startAdminServer } from './admin/admin-server.ts'
 import type { Config, ListenerOptions } from './config/config.ts'
 import { HsmError, TlsError } from './errors.ts'
-import { SigningService } from './hsm/signing-service.ts'
+import { type KeyOutlook, SigningService, type SigningServiceOptions } from './hsm/signing-service.ts'
 import { createLog, type Log } from './log.ts'
 import { exposition } from './metrics/exposition.ts'
-import { createMetrics, type Metrics } from './metrics/metrics.ts'
+import { createMetrics } from './metrics/metrics.ts'
 import { tlsMetrics } from './metrics/tls-metrics.ts'
 import { loadAddon, type NativeEstablished } from './native/addon.ts'
 import { startRedirect } from './proxy/redirect.ts'
 import { HttpWorkers } from './proxy/workers.ts'
+import { provePort } from './tls/prove-port.ts'
 import { type TcpRoute, TlsFront } from './tls/tls-front.ts'
 import { TcpUpstream } from './upstream/tcp.ts'
 
 export interface App {
   /** As bound, in the order of the configuration. */
   readonly listeners: readonly OpenListener[]
+  /** Never resolves; rejects when it had started, waited for an HSM, and now cannot go on. It is to be destroyed then. */
+  readonly failed: Promise<never>
   /**
    * Stops accepting, lets open requests and connections end, and stops; what is still open at the drain timeout
    * is cut off. Idempotent.
@@ -47,14 +52,23 @@ export interface CheckFinding {
   readonly error?: HsmError
 }
 
+export interface StartOptions {
+  /** Start only when every certificate can be signed for, instead of waiting for HSMs that may come. */
+  readonly strict: boolean
+}
+
 /**
- * @throws {HsmError} when a certificate has no HSM that can sign for it; {TlsError} when an address cannot be
- *   listened on; {NativeError} when the addon does not load. Everything that had started is stopped then.
+ * Resolves when the listeners are open, or when there is nobody to sign yet but somebody may come: the listeners open
+ * by themselves then.
+ *
+ * @throws {HsmError} when no certificate can be signed for and nothing that is wrong heals by itself, or, if strict, when
+ *   any certificate cannot; {TlsError} when an address cannot be listened on; {NativeError} when the addon does not
+ *   load. Everything that had started is stopped then.
  */
-export async function startApp(config: Config): Promise<App> {
+export async function startApp(config: Config, options: StartOptions): Promise<App> {
   const app = new RunningApp(config)
   try {
-    await app.start()
+    await app.start(options)
   } catch (error) {
     await app.destroy()
     throw error
@@ -66,7 +80,7 @@ export async function startApp(config: Config): Promise<App> {
 export async function checkApp(config: Config): Promise<readonly CheckFinding[]> {
   // The findings say it all; a line of log between them would be noise.
   const { log, flush } = createLog({ level: 'silent', sync: true })
-  const signing = signingService(config, log, createMetrics())
+  const signing = signingService(config, { log, metrics: createMetrics() })
   try {
     const problems = await signing.start()
     const certificates = config.certificates.map(({ certificate, key }, index): CheckFinding => {
@@ -90,6 +104,8 @@ export async function checkApp(config: Config): Promise<readonly CheckFinding[]>
 
 class RunningApp implements App {
   readonly listeners: OpenListener[] = []
+  readonly failed: Promise<never>
+  readonly #fail: (error: unknown) => void
   readonly #config: Config
   readonly #log: Log
   readonly #flush: () => void
@@ -100,16 +116,29 @@ class RunningApp implements App {
   readonly #stops: (() => unknown)[] = []
   #tls: TlsFront | undefined
   #workers: HttpWorkers | undefined
-  #state: 'starting' | 'ready' | 'draining' | 'stopped' = 'starting'
+  /** `waiting`: nobody can sign yet, the listeners are closed. */
+  #state: 'starting' | 'waiting' | 'ready' | 'draining' | 'stopped' = 'starting'
+  #reviewing: NodeJS.Immediate | undefined
+  #opening: Promise<void> | undefined
   #drained: Promise<void> | undefined
   #destroyed: Promise<void> | undefined
 
   constructor(config: Config) {
     this.#config = config
+    let fail: (error: unknown) => void = () => {}
+    this.failed = new Promise((_, reject) => {
+      fail = reject
+    })
+    this.failed.catch(() => {}) // whoever has started it decides whether to listen
+    this.#fail = fail
     const { log, flush } = createLog({ level: config.log.level, sync: true })
     this.#log = log
     this.#flush = flush
-    this.#signing = signingService(config, log, this.#metrics)
+    this.#signing = signingService(config, {
+      log,
+      metrics: this.#metrics,
+      onHealth: () => this.#reviewSoon(),
+    })
     this.#tcpUpstreams = new Map(
       config.upstreams.map((upstream) => [upstream.name, new TcpUpstream(upstream)]),
     )
@@ -119,14 +148,13 @@ class RunningApp implements App {
     }
   }
 
-  async start(): Promise<void> {
-    await this.#startSigning()
+  async start(options: StartOptions): Promise<void> {
+    await this.#startAdmin()
+    await this.#startSigning(options)
     const tls = this.#startTls()
     await this.#startWorkers(tls)
-    for (const [id, listener] of this.#config.listeners.entries()) await this.#listen(tls, id, listener)
-    await this.#startAdmin(tls)
-    this.#state = 'ready'
-    this.#log.info({ listeners: this.listeners }, 'ready')
+    if (this.#someoneSigns()) await this.#open(tls)
+    else await this.#wait()
   }
 
   drain(): Promise<void> {
@@ -139,13 +167,74 @@ class RunningApp implements App {
     return this.#destroyed
   }
 
-  async #startSigning(): Promise<void> {
+  async #startSigning({ strict }: StartOptions): Promise<void> {
     this.#stops.unshift(() => this.#signing.close())
-    const problems = await this.#signing.start()
+    const firstTries = this.#signing.start()
+    // A module that hangs must not keep the certificates of other HSMs from being served.
+    await (strict ? firstTries : atMost(FIRST_TRIES_MS, firstTries))
     const unserved = this.#config.certificates.filter((_, index) => !this.#signing.key(index).ready)
-    if (unserved.length > 0) throw cannotSign(unserved, problems)
+    const problems = this.#signing.problems()
+    const [first] = unserved
+    if (first !== undefined && (strict || this.#allAre('misconfigured', 'given-up')))
+      throw cannotSign(unserved, problems)
     for (const { hsm, code, message } of problems)
       this.#log.warn({ hsm, code, reason: message }, 'HSM not ready')
+    if (unserved.length === this.#config.certificates.length) return
+    for (const { certificate } of unserved)
+      this.#log.warn(
+        { certificate: certificate.file, names: certificate.names },
+        'nobody can sign for a certificate',
+      )
+  }
+
+  /** Until somebody can sign. What would keep the listeners from opening then is found now. */
+  async #wait(): Promise<void> {
+    for (const { address } of this.#config.listeners) await provePort(address)
+    this.#state = 'waiting'
+    this.#log.warn({ reasons: this.#readiness().reasons }, 'waiting for an HSM')
+    this.#reviewSoon()
+  }
+
+  /** Comes from the middle of a member's change; several members change together. */
+  #reviewSoon(): void {
+    this.#reviewing ??= setImmediate(() => {
+      this.#reviewing = undefined
+      this.#review()
+    })
+  }
+
+  #review(): void {
+    const tls = this.#tls
+    tls?.refresh()
+    if (this.#state !== 'waiting' || tls === undefined || this.#opening !== undefined) return
+    if (this.#someoneSigns()) this.#open(tls).catch((error: unknown) => this.#fail(error))
+    else if (this.#allAre('given-up'))
+      this.#fail(cannotSign(this.#config.certificates, this.#signing.problems()))
+  }
+
+  #someoneSigns(): boolean {
+    const { certificates } = this.#config
+    return certificates.length === 0 || certificates.some((_, index) => this.#signing.key(index).ready)
+  }
+
+  #allAre(...states: readonly KeyOutlook['state'][]): boolean {
+    return this.#config.certificates.every((_, index) =>
+      states.includes(this.#signing.key(index).outlook().state),
+    )
+  }
+
+  #open(tls: TlsFront): Promise<void> {
+    this.#opening ??= this.#openListeners(tls)
+    return this.#opening
+  }
+
+  async #openListeners(tls: TlsFront): Promise<void> {
+    for (const [id, listener] of this.#config.listeners.entries()) {
+      await this.#listen(tls, id, listener)
+      if (this.#state === 'draining' || this.#state === 'stopped') return
+    }
+    this.#state = 'ready'
+    this.#log.info({ listeners: this.listeners }, 'ready')
   }
 
   #startTls(): TlsFront {
@@ -219,12 +308,12 @@ class RunningApp implements App {
     return port === undefined ? {} : { httpsPort: port }
   }
 
-  async #startAdmin(tls: TlsFront): Promise<void> {
+  async #startAdmin(): Promise<void> {
     if (this.#config.admin === undefined) return
     const source: AdminSource = {
       ready: () => this.#readiness(),
-      status: () => this.#status(tls),
-      metrics: () => this.#exposition(tls),
+      status: () => this.#status(),
+      metrics: () => this.#exposition(),
     }
     const admin = await startAdminServer(this.#config.admin.address, source, this.#log)
     this.#stops.unshift(() => admin.close())
@@ -242,52 +331,64 @@ class RunningApp implements App {
   }
 
   #readiness(): Readiness {
-    const reasons = this.#config.certificates
-      .filter((_, index) => !this.#signing.key(index).ready)
-      .map(({ certificate }) => `no HSM can sign for ${certificate.file}`)
-    if (this.#state !== 'ready') reasons.push(this.#state)
+    const reasons = this.#config.certificates.flatMap(({ certificate }, index) => {
+      const { state, problems } = this.#signing.key(index).outlook()
+      if (state === 'ready') return []
+      const why = problems.map(({ message }) => `; ${message}`).join('')
+      return `no HSM can sign for ${certificate.file}${why}`
+    })
+    if (this.#state === 'waiting')
+      reasons.push('waiting: the listeners open when a certificate can be signed for')
+    else if (this.#state !== 'ready') reasons.push(this.#state)
     return { ready: reasons.length === 0, reasons }
   }
 
-  #status(tls: TlsFront): unknown {
+  #status(): unknown {
     return {
       state: this.#state,
       listeners: this.listeners,
       hsms: this.#signing.status(),
-      certificates: this.#config.certificates.map(({ certificate, key }, index) => ({
-        file: certificate.file,
-        names: certificate.names,
-        keyType: certificate.keyType,
-        key: key.uri,
-        hsms: key.hsms,
-        ready: this.#signing.key(index).ready,
-        daysLeft: Math.floor((certificate.notAfterMs - Date.now()) / DAY_MS),
-      })),
+      certificates: this.#config.certificates.map(({ certificate, key }, index) => {
+        const { state, problems } = this.#signing.key(index).outlook()
+        return {
+          file: certificate.file,
+          names: certificate.names,
+          keyType: certificate.keyType,
+          key: key.uri,
+          hsms: key.hsms,
+          ready: state === 'ready',
+          state,
+          problems: problems.map(({ message }) => message),
+          daysLeft: Math.floor((certificate.notAfterMs - Date.now()) / DAY_MS),
+        }
+      }),
       upstreams: this.#config.upstreams.map(({ name, servers }) => ({
         name,
         servers: servers.map(({ scheme, host, port }) => `${scheme}://${host}:${port}`),
       })),
-      tls: tls.stats(),
+      tls: this.#tls?.stats(),
     }
   }
 
-  async #exposition(tls: TlsFront): Promise<string> {
+  async #exposition(): Promise<string> {
     const own = await this.#metrics.registry.getMetricsAsJSON()
     const workers = (await this.#workers?.metrics()) ?? []
     const listenerName = (id: number): string => this.#config.listeners[id]?.name ?? String(id)
-    return exposition([own, tlsMetrics(tls.stats(), listenerName), ...workers])
+    const tls = this.#tls === undefined ? [] : [tlsMetrics(this.#tls.stats(), listenerName)]
+    return exposition([own, ...tls, ...workers])
   }
 
   async #drain(): Promise<void> {
     if (this.#state === 'stopped') return
     this.#state = 'draining'
     this.#log.info({ timeoutMs: this.#config.drainTimeoutMs }, 'draining')
+    await this.#opening?.catch(() => {}) // it stops at the next listener
     const deadlineMs = performance.now() + this.#config.drainTimeoutMs
     this.#tls?.drain(
       this.#config.listeners.flatMap(({ protocol }, id) => (protocol === 'redirect' ? [] : [id])),
     )
     void this.#workers?.drain()
-    while (this.#openConnections() > 0 && performance.now() < deadlineMs) await pause(DRAIN_POLL_MS)
+    while (this.#openConnections() > 0 && performance.now() < deadlineMs) await delay(DRAIN_POLL_MS)
     const cut = this.#openConnections()
     if (cut > 0) this.#log.warn({ connections: cut }, 'drain timeout: open connections are cut off')
     await this.destroy()
@@ -300,6 +401,11 @@ class RunningApp implements App {
 
   async #destroy(): Promise<void> {
     this.#state = 'stopped'
+    clearImmediate(this.#reviewing)
+    // The operator's window closes last, and shows nothing of what is gone.
+    this.#tls = undefined
+    this.#workers = undefined
+    await this.#opening?.catch(() => {})
     for (const stop of this.#stops.splice(0)) await stop()
     this.#log.info('stopped')
     this.#flush()
@@ -310,8 +416,13 @@ class RunningApp implements App {
 const HTTP_ALPN = ['h2', 'http/1.1', 'http/1.0']
 const DAY_MS = 24 * 3600 * 1000
 const DRAIN_POLL_MS = 20
+// Logging in to an HSM over a network takes a few seconds.
+const FIRST_TRIES_MS = 5_000
 
-function signingService(config: Config, log: Log, metrics: Metrics): SigningService {
+function signingService(
+  config: Config,
+  ours: Pick<SigningServiceOptions, 'log' | 'metrics' | 'onHealth'>,
+): SigningService {
   return new SigningService({
     hsms: config.hsms,
     keys: config.certificates.map(({ certificate, key }) => ({
@@ -320,8 +431,7 @@ function signingService(config: Config, log: Log, metrics: Metrics): SigningServ
       keyType: certificate.keyType,
     })),
     signing: config.signing,
-    log,
-    metrics,
+    ...ours,
   })
 }
 
@@ -344,6 +454,9 @@ async function ipAddress(host: string): Promise<string> {
   }
 }
 
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms))
+/** Does not wait longer, and does not stop it either. */
+async function atMost(ms: number, done: Promise<unknown>): Promise<void> {
+  const late = new AbortController()
+  await Promise.race([done, delay(ms, undefined, late).catch(() => {})])
+  late.abort()
 }

@@ -40,10 +40,12 @@ function describeProgram(terminal: Terminal, ended: (status: number) => void): C
     .addHelpText('after', EXAMPLES)
 
   // Each command is loaded when it is asked for: --help works where the native addon does not.
-  addCommand(program, 'run', 'run the proxy until TERM or INT', async (config) => {
+  addCommand(program, 'run', 'run the proxy until TERM or INT', async (config, { strict }) => {
     const { run } = await import('./run.ts')
-    ended(await run(config))
+    ended(await run(config, { strict: strict === true }))
   })
+    .option('--strict', 'do not wait for HSMs: end with 69 unless every certificate can be signed for')
+    .addHelpText('after', RUN_HELP)
   addCommand(
     program,
     'check',
@@ -60,17 +62,18 @@ function addCommand(
   program: Command,
   name: string,
   description: string,
-  action: (config: string) => Promise<void>,
-): void {
+  action: (config: string, options: Readonly<Record<string, unknown>>) => Promise<void>,
+): Command {
   const command = program
     .command(name)
     .description(description)
     .option('--config <file>', 'configuration, see config/README.md (required)')
-    .action(({ config }: { config?: string }) => {
+    .action(({ config, ...options }: { config?: string }) => {
       // Not requiredOption(): that complains before it sees that --confg was meant.
       if (config === undefined) return command.error('error: --config FILE is missing')
-      return action(config)
+      return action(config, options)
     })
+  return command
 }
 
 function reportFailure(error: unknown, terminal: Terminal): number {
@@ -106,6 +109,14 @@ const STANDARD: Terminal = {
     process.stderr.write(text)
   },
 }
+const RUN_HELP = `
+Without --strict it starts with the certificates that can be signed for and serves the others when their HSM is
+there. While there is none at all, its listeners stay closed, /healthz says ok and /readyz says why not. It ends
+with 69 when waiting is of no use: a wrong PIN, a key that is not the certificate's, a module that does not load.
+
+Examples:
+  $ sealgate run --config /etc/sealgate.yaml
+  $ sealgate run --strict --config /etc/sealgate.yaml`
 const EXAMPLES = `
 Examples:
   $ sealgate check --config /etc/sealgate.yaml

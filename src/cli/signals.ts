@@ -2,7 +2,8 @@
  * What signals do to a running proxy.
  *
  *   starting ──▶ running ──TERM──▶ draining ──▶ stopped, status 0
- *      │                              └──TERM──▶ stopped now, status 128 + signal
+ *      │            │                 └──TERM──▶ stopped now, status 128 + signal
+ *      │            └── it fails: stopped now, and the reason is thrown
  *      └──TERM: drains as soon as it has started; a second one does not wait for that
  */
 
@@ -11,6 +12,8 @@ import type { Log } from '../log.ts'
 
 /** What can be stopped; the proxy as a whole. */
 export interface Stoppable {
+  /** Never resolves; rejects when it cannot go on by itself. */
+  readonly failed: Promise<never>
   /** Settles when what was under way has ended. */
   drain(): Promise<void>
   /** Ends everything now. */
@@ -30,7 +33,7 @@ export interface SignalSource {
  * Starts, and stops when told to.
  *
  * @returns the exit status.
- * @throws what `start` throws, or `drain`.
+ * @throws what `start` throws, or `drain`, or what `failed` rejects with.
  */
 export async function serveUntilSignal(options: {
   signals: SignalSource
@@ -40,7 +43,12 @@ export async function serveUntilSignal(options: {
   using stop = new StopSignals(options.signals, options.log)
   const app = await Promise.race([options.start(), stop.second])
   if (typeof app === 'string') return statusOf(app)
-  await stop.first
+  try {
+    await Promise.race([stop.first, app.failed])
+  } catch (error) {
+    await app.destroy()
+    throw error
+  }
 
   const ended = await Promise.race([app.drain(), stop.second])
   if (ended === undefined) return 0

@@ -19,7 +19,8 @@ import type {
   Terminator,
 } from '../native/addon.ts'
 import { type ConnectionFacts, schemeByCodePoint } from '../signing.ts'
-import { type Credentials, nativeCredentials } from './credentials.ts'
+import { nativeCredentials } from './credentials.ts'
+import { type Credentials, Offers } from './offers.ts'
 import type { TlsOptions } from './options.ts'
 import { tlsPolicy } from './policy.ts'
 import { TicketKeys } from './ticket-keys.ts'
@@ -50,6 +51,10 @@ export class TlsFront {
   readonly #options: TlsFrontOptions
   readonly #terminator: Terminator
   readonly #ticketKeys: TicketKeys
+  readonly #offers: Offers
+  /** What the threads have been told last, for comparison. */
+  #offered: string | undefined
+  #lookAgain: NodeJS.Timeout | undefined
   #closed = false
 
   /** @throws {NativeError} `ERR_NATIVE_OPENSSL` when OpenSSL refuses a certificate. */
@@ -67,9 +72,9 @@ export class TlsFront {
         for (const event of events) this.#tell(event)
       },
     })
+    this.#offers = new Offers(options.credentials, options.signTimeoutMs)
     try {
-      const policy = tlsPolicy({ ticketLifetimeMs: options.tls.ticketRotationMs })
-      this.#terminator.setCredentials(nativeCredentials(options.credentials), policy)
+      this.#offer()
     } catch (error) {
       this.#terminator.close()
       throw error
@@ -92,6 +97,20 @@ export class TlsFront {
     }
   }
 
+  /**
+   * Offers what can be signed for now. To be called when a key has become ready or is ready no more, or can do other
+   * schemes than before; open connections, handshakes under way and tickets are not touched.
+   */
+  refresh(): void {
+    if (this.#closed) return
+    try {
+      this.#offer()
+    } catch (error) {
+      // OpenSSL has taken the same certificates before. What was offered last is offered still.
+      this.#options.log.error({ err: error }, 'credentials could not be changed')
+    }
+  }
+
   /** HTTP workers that take connections from now on. */
   setReceivers(receiverIds: readonly number[]): void {
     this.#terminator.setReceivers(receiverIds)
@@ -111,8 +130,27 @@ export class TlsFront {
   close(): void {
     if (this.#closed) return
     this.#closed = true
+    clearTimeout(this.#lookAgain)
     this.#ticketKeys.close()
     this.#terminator.close()
+  }
+
+  #offer(): void {
+    clearTimeout(this.#lookAgain)
+    const { offers, againInMs } = this.#offers.look(performance.now())
+    // A millisecond more: timers may be early by a fraction of one.
+    if (againInMs !== undefined) this.#lookAgain = setTimeout(() => this.refresh(), againInMs + 1)
+    const credentials = nativeCredentials(offers)
+    const shown = credentials.map(({ names, certificates, signatureSchemes }) => {
+      const files = certificates.map(({ keyId }) => offers[keyId]?.certificate.file)
+      return { names, certificates: files, signatureSchemes }
+    })
+    const offered = JSON.stringify(shown)
+    if (offered === this.#offered) return
+    const { ticketRotationMs } = this.#options.tls
+    this.#terminator.setCredentials(credentials, tlsPolicy({ ticketLifetimeMs: ticketRotationMs }))
+    if (this.#offered !== undefined) this.#options.log.info({ credentials: shown }, 'credentials changed')
+    this.#offered = offered
   }
 
   #sign(keyId: number, codePoint: number, message: Uint8Array, connection: ConnectionFacts): void {

@@ -129,10 +129,10 @@ const TROUBLES: readonly Trouble[] = [
   },
 ]
 
-test.each(TROUBLES)('$what keeps it from starting', async ({ config, says }) => {
+test.each(TROUBLES)('$what keeps `run --strict` from starting', async ({ config, says }) => {
   const text = JSON.stringify(site.config([9], { certificates: [good], ...config() }))
 
-  expectRefusal(await withConfig('run', text), UNAVAILABLE, says)
+  expectRefusal(await withConfig('run', text, '--strict'), UNAVAILABLE, says)
   const check = await withConfig('check', text)
   expect(check).toMatchObject({ status: UNAVAILABLE, stderr: '' })
   // The same finding, in columns.
@@ -228,10 +228,10 @@ function onBoth(certificate: SiteCertificate): SiteCertificate {
   return { ...certificate, key: { ...certificate.key, hsms: ['hsm-a', 'hsm-b'] } }
 }
 
-function withConfig(command: string, text: string): Promise<Outcome> {
+function withConfig(command: string, text: string, ...options: readonly string[]): Promise<Outcome> {
   const file = join(site.directory, 'sealgate.yaml')
   writeFileSync(file, text)
-  return sealgateCommand([command, '--config', file])
+  return sealgateCommand([command, ...options, '--config', file])
 }
 
 function expectRefusal({ status, stdout, stderr }: Outcome, expected: number, says: RegExp): void {

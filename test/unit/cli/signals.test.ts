@@ -12,7 +12,9 @@ function scenario() {
   const signals = new EventEmitter()
   const started = deferred<void>()
   const drained = deferred<void>()
+  const failed = deferred<never>()
   const app: Stoppable = {
+    failed: failed.promise,
     drain: async () => {
       events.push('drain')
       await drained.promise
@@ -32,7 +34,7 @@ function scenario() {
     },
   })
   const send = (signal: string) => signals.emit(signal, signal)
-  return { events, lines, signals, send, status, started, drained }
+  return { events, lines, signals, send, status, started, drained, failed }
 }
 
 function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void; reject: (error: Error) => void } {
@@ -110,5 +112,17 @@ test('a failed start is thrown, and no signal is listened to any more', async ()
   started.reject(new Error('port in use'))
 
   await expect(status).rejects.toThrow('port in use')
+  expect(signals.eventNames()).toEqual([])
+})
+
+test('what fails after the start is stopped, and the reason is thrown', async () => {
+  const { events, signals, status, started, failed } = scenario()
+  started.resolve()
+  await expect.poll(() => events).toEqual(['started'])
+
+  failed.reject(new Error('every PIN was refused'))
+
+  await expect(status).rejects.toThrow('every PIN was refused')
+  expect(events).toEqual(['started', 'destroy'])
   expect(signals.eventNames()).toEqual([])
 })
