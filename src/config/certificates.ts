@@ -1,6 +1,6 @@
 /** `certificates` → CertificateOptions and KeyOptions: readable chains, and keys that can be found. */
 
-import type { KeyOptions } from '../hsm/options.ts'
+import type { KeyOptions, KeySelector } from '../hsm/options.ts'
 import type { CertificateOptions } from '../tls/options.ts'
 import { readCertificateFile } from './certificate-file.ts'
 import type { Path } from './document.ts'
@@ -22,8 +22,9 @@ export function resolveCertificate(
   const certificate = resolveChain([...path, 'chain'], value.chain, context)
   const selector = resolveUri([...path, 'key', 'uri'], value.key.uri, context)
   checkMembers([...path, 'key', 'hsms'], value.key.hsms, hsmNames, context)
+  const byHsm = resolveUris([...path, 'key', 'uris'], value.key, context)
   if (certificate === undefined || selector === undefined) return undefined
-  return { certificate, key: { ...selector, uri: value.key.uri, hsms: value.key.hsms } }
+  return { certificate, key: { ...selector, hsms: value.key.hsms, byHsm } }
 }
 
 /** TLS chooses by name and key type: a second certificate with both equal would never be used. */
@@ -59,11 +60,19 @@ function resolveChain(path: Path, chain: string, context: Context): CertificateO
   return certificate
 }
 
-function resolveUri(
-  path: Path,
-  text: string,
-  { report }: Context,
-): Pick<KeyOptions, 'label' | 'id'> | undefined {
+function resolveUris(path: Path, key: CertificateEntry['key'], context: Context): KeyOptions['byHsm'] {
+  const resolved = Object.entries(key.uris).flatMap(([hsm, uri]): [string, KeySelector][] => {
+    if (!key.hsms.includes(hsm)) {
+      const cure = `name it there too, or take it out here; there are: ${key.hsms.join(', ')}`
+      context.report.error([...path, hsm], `"${hsm}" is not among this key's hsms: ${cure}`)
+    }
+    const selector = resolveUri([...path, hsm], uri, context)
+    return selector === undefined ? [] : [[hsm, selector]]
+  })
+  return resolved.length === 0 ? undefined : new Map(resolved)
+}
+
+function resolveUri(path: Path, text: string, { report }: Context): KeySelector | undefined {
   // First of all, and also in a URI that is wrong elsewhere: nothing below may come to quote it.
   if (redactPkcs11Uri(text) !== text) {
     report.error(
@@ -84,7 +93,7 @@ function resolveUri(
     return undefined
   }
   const object = parsed.uri.path.get('object')
-  return { label: object && new TextDecoder().decode(object), id: parsed.uri.path.get('id') }
+  return { label: object && new TextDecoder().decode(object), id: parsed.uri.path.get('id'), uri: text }
 }
 
 function uriFault({ path, query }: Pkcs11Uri): string | undefined {

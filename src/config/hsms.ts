@@ -13,7 +13,9 @@ export function resolveHsm(entry: Entry<HsmEntry>, context: Context): HsmOptions
   const pin = resolvePin([...path, 'pin'], value.pin, context)
   const env = resolveEnvironment([...path, 'env'], value.env, context)
   if (token === undefined || pin === undefined) return undefined
-  return { name, module, token, pin, userType: userTypeOf(value.user_type), sessions: value.sessions, env }
+  const initialize = resolveInitialize(value.initialize, context)
+  const userType = userTypeOf(value.user_type)
+  return { name, module, initialize, token, pin, userType, sessions: value.sessions, env }
 }
 
 function resolveModule(path: Path, module: string, context: Context): string {
@@ -24,6 +26,11 @@ function resolveModule(path: Path, module: string, context: Context): string {
     context.report.error(path, `${found.error}: ${cure}`)
   }
   return file
+}
+
+/** Modules have a language of their own here, but paths begin the same way in all: after a quote, `=` or `:`. */
+function resolveInitialize(initialize: string | undefined, context: Context): string | undefined {
+  return initialize?.replace(/(?<=^|['"=:\s])\.\.?\/[^'"\s]*/g, (path) => absolutePath(context, path))
 }
 
 function resolveToken(path: Path, entry: HsmEntry, { report }: Context): HsmOptions['token'] | undefined {

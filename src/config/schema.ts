@@ -29,6 +29,11 @@ export const hsmSchema = z
     module: path().describe(
       "The vendor's PKCS#11 module (a shared library). Only this HSM's host process loads it.",
     ),
+    initialize: text()
+      .optional()
+      .describe(
+        "Parameters that the module takes with C_Initialize; only few do. For NSS: `configdir='sql:./nssdb'`. Paths in it that start with `./` or `../` are relative to this file.",
+      ),
     token: text({ max: 32 })
       .optional()
       .describe('Label of the token. Give one of `token`, `serial` and `slot`.'),
@@ -92,6 +97,13 @@ export const certificateSchema = z
           .array(name())
           .min(1, 'is empty: name at least one of hsms')
           .describe('Members that hold this same key. Two or more survive the loss of one.'),
+        uris: z
+          .record(name(), text({ type: 'PKCS#11 URI' }))
+          .prefault({})
+          .meta({ 'x-type': 'map of PKCS#11 URIs' })
+          .describe(
+            'By name, the HSMs where the object has another label or id than in `uri`: some choose these themselves when a key is imported.',
+          ),
       })
       .describe('The private key of the leaf.'),
   })

@@ -5,6 +5,8 @@ export interface HsmOptions {
   readonly name: string
   /** Absolute path of the vendor's PKCS#11 module. */
   readonly module: string
+  /** What the module is given with C_Initialize, in its own language; few modules take anything. */
+  readonly initialize?: string | undefined
   readonly token: { readonly label: string } | { readonly serial: string } | { readonly slot: number }
   /** Read by the host process only: the front process never holds the PIN. */
   readonly pin: { readonly file: string } | { readonly env: string }
@@ -16,14 +18,19 @@ export interface HsmOptions {
   readonly env: Readonly<Record<string, string>>
 }
 
-export interface KeyOptions {
-  /** Selects the private key object (RFC 7512 `object` and `id`); at least one is given. */
+/** Selects a private key object (RFC 7512 `object` and `id`); at least one is given. */
+export interface KeySelector {
   readonly label: string | undefined
   readonly id: Uint8Array | undefined
   /** The URI as written, for messages (a PIN in it is refused by config/). */
   readonly uri: string
+}
+
+export interface KeyOptions extends KeySelector {
   /** Names of the members, in order. */
   readonly hsms: readonly string[]
+  /** By name, the members where the object has another label or id. */
+  readonly byHsm?: ReadonlyMap<string, KeySelector> | undefined
 }
 
 export interface SigningOptions {

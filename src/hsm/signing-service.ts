@@ -119,7 +119,9 @@ export class SigningService {
   #createMember(hsm: HsmOptions, options: SigningServiceOptions): Member {
     return new Member({
       hsm,
-      keys: options.keys.filter(({ key }) => key.hsms.includes(hsm.name)).map(wantedKey),
+      keys: options.keys
+        .filter(({ key }) => key.hsms.includes(hsm.name))
+        .map((key) => wantedKey(key, hsm.name)),
       entry: options.hostEntry ?? defaultHostEntry(),
       hangMs: options.signing.timeoutMs,
       log: options.log,
@@ -173,14 +175,15 @@ function holdersOf(
   })
 }
 
-function wantedKey({ key, spki, purpose = 'tls' }: CertificateKey): WantedKey {
+function wantedKey({ key, spki, purpose = 'tls' }: CertificateKey, hsm: string): WantedKey {
+  const { uri, label, id } = key.byHsm?.get(hsm) ?? key
   return {
     spki,
     publicKey: keyFacts(spki).publicKey,
     message: {
-      uri: key.uri,
-      label: key.label ?? null,
-      idHex: key.id === undefined ? null : Buffer.from(key.id).toString('hex'),
+      uri,
+      label: label ?? null,
+      idHex: id === undefined ? null : Buffer.from(id).toString('hex'),
       spki: Buffer.from(spki).toString('base64'),
       purpose,
     },

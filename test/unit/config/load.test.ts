@@ -113,6 +113,27 @@ certificates`,
     ])
   })
 
+  test('modules that need parameters, and keys that are named otherwise there', async () => {
+    const yaml = good(
+      'certificates',
+      `  nss: { module: module.so, initialize: "configdir='sql:./nss' flags=readOnly", token: NSS Certificate DB, pin: { file: hsm.pin } }
+certificates`,
+    )
+    const config = await fixture.load(
+      yaml.replace('hsms: [hsm-a]', 'hsms: [hsm-a, nss], uris: { nss: "pkcs11:id=%0A" }'),
+    )
+
+    const database = join(fixture.directory, 'nss')
+    expect(config.hsms).toMatchObject([
+      { name: 'hsm-a', initialize: undefined },
+      { name: 'nss', initialize: `configdir='sql:${database}' flags=readOnly` },
+    ])
+    expect(config.certificates[0]?.key.label).toBe('web')
+    expect(config.certificates[0]?.key.byHsm).toEqual(
+      new Map([['nss', { label: undefined, id: Uint8Array.of(10), uri: 'pkcs11:id=%0A' }]]),
+    )
+  })
+
   test('redirects without HSM and certificate', async () => {
     const config = await fixture.load('listeners: [{ address: "[::]:80", protocol: redirect }]\n')
 
@@ -271,6 +292,11 @@ sining: { timeout: 1s }
     ],
     ['no member', good('[hsm-a]', '[]'), 'certificates[0].key.hsms: is empty'],
     ['another kind of object', good('type=private', 'type=cert'), 'key.uri: names no private key'],
+    [
+      'a URI for an HSM that the key is not in',
+      good('hsms: [hsm-a]', 'hsms: [hsm-a], uris: { hsm-b: "pkcs11:id=%01" }'),
+      'key.uris.hsm-b: "hsm-b" is not among this key\'s hsms',
+    ],
     ['no object in the URI', good('object=web;id=%01%02;', ''), 'key.uri: names no object'],
     ['an empty id', good('id=%01%02', 'id='), 'empty object or id'],
     ['a token in the URI', good('type=private', 'token=x'), 'key.uri: token does not belong here'],

@@ -26,6 +26,10 @@ test.each([
   ['as a key of its own', good('{ file: hsm.pin }', `{ value: ${PIN} }`)],
   ['as the name of a variable', good('{ file: hsm.pin }', `{ env: ${PIN} }`)],
   ['in the URI', good('type=private', `type=private?pin-value=${PIN}`)],
+  [
+    'in the URI for one HSM',
+    good('hsms: [hsm-a]', `hsms: [hsm-a], uris: { hsm-a: "pkcs11:id=%01?pin-value=${PIN}" }`),
+  ],
   ['in a URI that is wrong otherwise', good('type=private', `type=private?pin-value=${PIN}&x`)],
   ['in a path attribute of the URI', good('type=private', `pin-value=${PIN}`)],
   ['in the URL of a server', good('http://127', `http://user:${PIN}@127`)],
