@@ -6,7 +6,7 @@
  *     signed  = request (u32)  time in the HSM (u32, µs)  signature
  *     failed  = request (u32)  time in the HSM (u32, µs)  return value (u32)  call (u8)  reason (u8)
  *     sessions = open (u16)  limit (u16)
- *     configure, ready, problem = JSON, see messages.ts
+ *     configure, ready, recovering, problem = JSON, see messages.ts
  *
  * Big-endian. Signatures are binary because there are thousands a second of them; what is said once a life is JSON.
  */
@@ -19,8 +19,10 @@ export const FRAME = {
   signed: 5,
   failed: 6,
   sessions: 7,
+  recovering: 8,
 } as const
 export type FrameType = (typeof FRAME)[keyof typeof FRAME]
+type JsonFrame = (typeof FRAME)['configure' | 'ready' | 'recovering' | 'problem']
 
 /** Longest payload of each type. A key costs about 1 KB of JSON; a signed TLS message has at most 201 bytes. */
 export const MAX_PAYLOAD_BYTES: Readonly<Record<FrameType, number>> = {
@@ -31,6 +33,7 @@ export const MAX_PAYLOAD_BYTES: Readonly<Record<FrameType, number>> = {
   [FRAME.signed]: 8 + 2048,
   [FRAME.failed]: 14,
   [FRAME.sessions]: 4,
+  [FRAME.recovering]: 64 * 1024,
 }
 /** Payloads shorter than this have no meaning. */
 export const MIN_PAYLOAD_BYTES: Readonly<Record<FrameType, number>> = {
@@ -41,11 +44,19 @@ export const MIN_PAYLOAD_BYTES: Readonly<Record<FrameType, number>> = {
   [FRAME.signed]: 9,
   [FRAME.failed]: 14,
   [FRAME.sessions]: 4,
+  [FRAME.recovering]: 2,
 }
 export const HEADER_BYTES = 5
 
 /** Why a sign request failed without a PKCS#11 call having failed; `call` means one did, and `rv` says how. */
-export const FAILED_REASONS = ['call', 'policy', 'no-such-key', 'busy', 'bad-signature'] as const
+export const FAILED_REASONS = [
+  'call',
+  'policy',
+  'no-such-key',
+  'busy',
+  'bad-signature',
+  'recovering',
+] as const
 export type FailedReason = (typeof FAILED_REASONS)[number]
 
 /** The calls a `failed` frame can name. */
@@ -111,7 +122,7 @@ export class FrameWriter {
     this.#chunk.writeUInt16BE(limit, this.#chunk.writeUInt16BE(open, at))
   }
 
-  json(type: typeof FRAME.configure | typeof FRAME.ready | typeof FRAME.problem, message: object): void {
+  json(type: JsonFrame, message: object): void {
     const payload = Buffer.from(JSON.stringify(message))
     this.#chunk.set(payload, this.#open(type, payload.length))
   }

@@ -14,13 +14,17 @@ import {
   type ProblemMessage,
   parseProblem,
   parseReady,
+  parseRecovering,
   type ReadyMessage,
+  type RecoveringMessage,
 } from './messages.ts'
 import type { HsmOptions } from './options.ts'
 import type { SignFailure } from './sign-failure.ts'
 
 export interface HostEvents {
   ready(message: ReadyMessage): void
+  /** It signs nothing until the next `ready`. */
+  recovering(message: RecoveringMessage): void
   /** The host is about to end, for this reason. */
   problem(problem: ProblemMessage): void
   /** @param signature the receiver's own copy. */
@@ -82,7 +86,7 @@ export class HostProcess {
     if (!(pipe instanceof Socket)) return
     this.#channel = new FrameChannel({
       socket: pipe,
-      accepts: [FRAME.ready, FRAME.problem, FRAME.signed, FRAME.failed, FRAME.sessions],
+      accepts: [FRAME.ready, FRAME.recovering, FRAME.problem, FRAME.signed, FRAME.failed, FRAME.sessions],
       onFrame: (type, payload) => this.#frame(type, payload),
       // TLS asks for all signatures of a round in one call.
       defer: queueMicrotask,
@@ -91,6 +95,7 @@ export class HostProcess {
     this.#channel.writer.json(FRAME.configure, {
       hsm: hsm.name,
       module: hsm.module,
+      initialize: hsm.initialize ?? null,
       token: hsm.token,
       pin: hsm.pin,
       userType: hsm.userType,
@@ -145,6 +150,9 @@ export class HostProcess {
         return
       case FRAME.ready:
         this.#events.ready(parseReady(payload))
+        return
+      case FRAME.recovering:
+        this.#events.recovering(parseRecovering(payload))
         return
       case FRAME.problem:
         this.#events.problem(parseProblem(payload))

@@ -79,6 +79,11 @@ export class MemberKeys {
     return this.wanted(key).message.purpose
   }
 
+  /** The host could use at least one, whatever became of its test signatures. */
+  get anyUsable(): boolean {
+    return this.#keys.some(({ problem }) => problem === undefined)
+  }
+
   get count(): number {
     return this.#keys.length
   }

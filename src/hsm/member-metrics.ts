@@ -13,6 +13,8 @@ export class MemberMetrics {
   readonly up: { set(value: number): void }
   readonly sessions: { set(value: number): void }
   readonly inFlight: { set(value: number): void }
+  readonly inFlightLimit: { set(value: number): void }
+  readonly throttled: { inc(): void }
   readonly restarts: { inc(): void }
   readonly hedges: { inc(): void }
   readonly #metrics: Metrics
@@ -25,11 +27,14 @@ export class MemberMetrics {
     this.up = metrics.hsmUp.labels(hsm)
     this.sessions = metrics.hsmSessions.labels(hsm)
     this.inFlight = metrics.signsInFlight.labels(hsm)
+    this.inFlightLimit = metrics.signsInFlightLimit.labels(hsm)
+    this.throttled = metrics.hsmThrottled.labels(hsm)
     this.restarts = metrics.hsmRestarts.labels(hsm)
     this.hedges = metrics.signHedges.labels(hsm, 'slow')
     this.up.set(0)
     this.sessions.set(0)
     this.inFlight.set(0)
+    this.inFlightLimit.set(0)
   }
 
   signed(scheme: SignatureScheme, hsmSeconds: number): void {
@@ -48,6 +53,10 @@ export class MemberMetrics {
 
   retried(code: string): void {
     this.#metrics.signRetries.labels(this.#hsm, code).inc()
+  }
+
+  climbed(rung: string): void {
+    this.#metrics.hsmRecoveries.labels(this.#hsm, rung).inc()
   }
 
   callFailed(rvName: string): void {

@@ -10,12 +10,15 @@ import type { Log } from '../log.ts'
 import { BackOff } from './back-off.ts'
 import { Breaker } from './breaker.ts'
 import { returnValue } from './ckr.ts'
+import { Climb } from './climb.ts'
+import { ConcurrencyLimit } from './concurrency-limit.ts'
 import { HostProcess } from './host-process.ts'
 import { InFlight } from './in-flight.ts'
+import type { KeyUse } from './key-use.ts'
 import { Latency } from './latency.ts'
 import { MemberKeys, type WantedKey } from './member-keys.ts'
 import type { MemberMetrics } from './member-metrics.ts'
-import { type ProblemMessage, problemError, type ReadyMessage } from './messages.ts'
+import { type ProblemMessage, problemError, type ReadyMessage, type RecoveringMessage } from './messages.ts'
 import type { HsmOptions } from './options.ts'
 import { type SignFailure, signFailureError } from './sign-failure.ts'
 import type { Attempt } from './sign-job.ts'
@@ -30,6 +33,8 @@ export interface MemberOptions {
   readonly hangMs: number
   readonly log: Log
   readonly metrics: MemberMetrics
+  /** Told of every login and every test signature; those of connections are told by the key. */
+  readonly onUse: (use: KeyUse) => void
   /** Signatures that wait may find more here than before: a free session, a member that is up, or one that never will be. */
   readonly onChange: (member: Member) => void
   /** It has come up, with keys and schemes that may differ from last time, or is up no more. */
@@ -43,13 +48,18 @@ export class Member {
   readonly #options: MemberOptions
   readonly #latency = new Latency()
   readonly #breaker = new Breaker()
-  readonly #restartBackOff = new BackOff({ firstMs: 50, capMs: 1000 })
-  readonly #restBackOff = new BackOff({ firstMs: 200, capMs: 5000 })
+  readonly #limit = new ConcurrencyLimit()
+  readonly #restartBackOff = new BackOff({ firstMs: 50, capMs: 500 })
+  readonly #mistakeBackOff = new BackOff({ firstMs: 250, capMs: 2000 })
+  readonly #restBackOff = new BackOff({ firstMs: 200, capMs: 800 })
   readonly #inFlight = new InFlight()
   #state: MemberState = 'down'
   #sinceMs = Date.now()
   #timer: NodeJS.Timeout | undefined
   #host: HostProcess | undefined
+  #climb: Climb | undefined
+  /** This host has signed: if its signatures turn wrong, it may be its handles that are. */
+  #wasUp = false
   #problem: HsmError | undefined
   #lastError: { readonly error: HsmError; readonly atMs: number } | undefined
   #token: HsmStatus['token']
@@ -65,7 +75,7 @@ export class Member {
   constructor(options: MemberOptions) {
     this.name = options.hsm.name
     this.metrics = options.metrics
-    this.keys = new MemberKeys(this.name, options.keys)
+    this.keys = new MemberKeys(this.name, options.keys, options.onUse)
     this.#options = options
   }
 
@@ -116,7 +126,7 @@ export class Member {
   }
 
   get hasCapacity(): boolean {
-    return this.#inFlight.size < this.#sessions.limit
+    return this.#inFlight.size < this.#limit.value && !this.#limit.paused
   }
 
   /** Sends a sign request; the attempt is told its end exactly once, whatever becomes of the host. */
@@ -138,6 +148,8 @@ export class Member {
   /** To be called every few milliseconds while anything is in flight. */
   tick(nowMs: number): void {
     this.metrics.inFlight.set(this.#inFlight.size)
+    this.metrics.inFlightLimit.set(this.#limit.value)
+    if (this.#limit.resume(nowMs)) this.#options.onChange(this)
     const oldestMs = this.#inFlight.oldestSentAtMs()
     if (oldestMs !== undefined && nowMs - oldestMs > this.#options.hangMs) {
       this.#kill(`a signature took more than ${this.#options.hangMs} ms`)
@@ -154,8 +166,10 @@ export class Member {
       token: this.#token,
       sessions: { ...this.#sessions },
       inFlight: this.#inFlight.size,
+      inFlightLimit: this.#limit.value,
       hedgeDelayMs: this.hedgeDelayMs,
       restarts: this.#restarts,
+      recovery: this.#climb?.status(),
       lastError: last && {
         code: last.error.code,
         message: last.error.message,
@@ -182,6 +196,7 @@ export class Member {
       this.#kill(`the module was not ready after ${START_LIMIT_MS / 1000} s`),
     )
     this.#problem = undefined
+    this.#wasUp = false
     try {
       this.#host = this.#startHost()
     } catch (error) {
@@ -198,6 +213,7 @@ export class Member {
       log: this.#options.log,
       events: {
         ready: (message) => this.#ready(message),
+        recovering: (message) => this.#recovering(message),
         problem: (problem) => this.#trouble(problem),
         signed: (request, seconds, signature) => this.#signed(request, seconds, signature),
         failed: (request, failure) => this.#failed(request, failure),
@@ -209,8 +225,12 @@ export class Member {
   }
 
   #ready(message: ReadyMessage): void {
-    if (this.#state !== 'starting') return
+    if (this.#state !== 'starting' && this.#state !== 'recovering') return
     this.#token = message.token
+    if (message.loggedIn) {
+      this.#options.onUse({ kind: 'login', hsm: this.name, token: message.token, result: 'ok' })
+    }
+    this.#limit.reset(performance.now())
     this.#setSessions(0, message.sessions)
     this.keys.opened(message.keys)
     this.#prove()
@@ -224,9 +244,9 @@ export class Member {
     this.#options.onChange(this)
   }
 
-  /** Within the limit like everybody else: many keys have many tests. */
+  /** No more than there are sessions: many keys have many tests. */
   #sendTests(): void {
-    while (this.#state === 'proving' && this.hasCapacity) {
+    while (this.#state === 'proving' && this.#inFlight.size < this.#sessions.limit) {
       const attempt = this.#testsToSend.shift()
       if (attempt === undefined) return
       this.send(attempt, performance.now())
@@ -240,12 +260,18 @@ export class Member {
       this.#up(errors)
       return
     }
-    // The host may be what is wrong (stale handles, a lost login): the next try is with a new one.
-    this.#retire(errors[0] ?? this.#error('ERR_HSM_FAILED', 'has no key to sign with'))
+    const error = errors[0] ?? this.#error('ERR_HSM_FAILED', 'has no key to sign with')
+    // Keys are looked for when a token is opened; and a handle that was one key's may be another's after an outage.
+    if (!this.keys.anyUsable || (this.#wasUp && error.code === 'ERR_HSM_BAD_SIGNATURE')) this.#retire(error)
+    else {
+      this.#rest(error)
+      this.#endFirstTry()
+    }
   }
 
   #up(keyErrors: readonly HsmError[]): void {
     this.#enter('up')
+    this.#wasUp = true
     this.#breaker.reset(performance.now())
     this.metrics.up.set(1)
     this.#loggedMessage = undefined
@@ -262,7 +288,9 @@ export class Member {
     const attempt = this.#inFlight.take(request)
     if (attempt === undefined) return
     const nowMs = performance.now()
-    this.#latency.record(nowMs - attempt.sentAtMs)
+    const { sentAtMs } = attempt
+    this.#latency.record(nowMs - sentAtMs)
+    this.#limit.answered({ serviceMs: hsmSeconds * 1000, sentAtMs, nowMs, inFlight: this.#inFlight.size + 1 })
     if (attempt.succeeded(signature)) {
       this.#breaker.succeeded(nowMs)
       if (!attempt.test) this.metrics.signed(attempt.scheme, hsmSeconds)
@@ -279,26 +307,33 @@ export class Member {
     const attempt = this.#inFlight.take(request)
     if (attempt === undefined) return
     const error = signFailureError(this.name, failure)
-    const { name, action } = returnValue(failure.rv)
+    const { name, busy } = returnValue(failure.rv)
     if (failure.reason === 'call') this.metrics.callFailed(name)
     if (!attempt.test) this.metrics.failed(attempt.scheme, error.code)
     // What one scheme or one message cannot have says nothing of the others: clients choose the scheme, and must not
     // be able to open a breaker with it.
     const counts = error.code !== 'ERR_HSM_MECHANISM' && error.code !== 'ERR_HSM_REFUSED'
-    const opens = counts && this.#breaker.failed(performance.now())
+    const opens = busy ? this.#busy() : counts && this.#breaker.failed(performance.now())
     this.#note(error)
-    if (this.#state === 'up') {
-      if (action === 'reopen-token') this.#retire(error)
-      else if (opens) this.#rest(error)
-    }
+    if (this.#state === 'up' && opens) this.#rest(error)
     attempt.failed(error)
     this.#sendTests()
     this.#options.onChange(this)
   }
 
+  /** @returns true when it has said nothing else for too long. */
+  #busy(): boolean {
+    const nowMs = performance.now()
+    this.metrics.throttled.inc()
+    this.#limit.throttled(nowMs)
+    return this.#breaker.busy(nowMs)
+  }
+
   #setSessions(open: number, limit: number): void {
     this.#sessions = { open, limit }
     this.metrics.sessions.set(open)
+    this.#limit.setMax(limit)
+    this.metrics.inFlightLimit.set(this.#limit.value)
   }
 
   /** Out of service for a while; then a test signature decides. */
@@ -320,6 +355,26 @@ export class Member {
     this.#host?.close()
   }
 
+  /** The host heals what it can by itself, and is let alone meanwhile; then test signatures decide. */
+  #recovering(message: RecoveringMessage): void {
+    if (this.final || this.#state === 'down') return
+    const error = problemError(this.name, message.problem)
+    this.#note(error)
+    this.metrics.climbed(message.rung)
+    const { rung, attempt } = message
+    // The first word is for the operator; what a climb meets on its way is for who looks closer.
+    this.#log(error, { rung, attempt }, `${error.message}; recovering`)
+    if (this.#climb === undefined) this.#climb = new Climb(message)
+    else this.#climb.takes(message)
+    const { limitMs } = this.#climb
+    this.#enter('recovering', limitMs, () =>
+      this.#kill(`rung ${rung} of its recovery took more than ${limitMs} ms`),
+    )
+    this.#failInFlight('ERR_HSM_SESSION_LOST', 'the host recovers, with the signature in flight')
+    this.#endFirstTry()
+    this.#options.onChange(this)
+  }
+
   #kill(reason: string): void {
     this.#problem = this.#error('ERR_HSM_HOST_EXITED', `host killed: ${reason}`)
     this.#enter('down')
@@ -328,6 +383,9 @@ export class Member {
 
   #trouble(problem: ProblemMessage): void {
     this.#problem = problemError(this.name, problem)
+    if (problem.code === 'ERR_HSM_PIN') {
+      this.#options.onUse({ kind: 'login', hsm: this.name, token: undefined, result: problem.code })
+    }
     if (problem.rv !== null) this.metrics.callFailed(returnValue(problem.rv).name)
     if (problem.final && this.#state !== 'closed') this.#enter('failed')
     this.#host?.close()
@@ -337,16 +395,20 @@ export class Member {
   #lost(): void {
     if (!this.final) this.#enter('down')
     this.#setSessions(0, 0)
+    this.#failInFlight('ERR_HSM_HOST_EXITED', 'the host process ended with the signature in flight')
+    this.#options.onChange(this)
+  }
+
+  /** Whoever waits for one of them gets it elsewhere. */
+  #failInFlight(code: ProblemMessage['code'], text: string): void {
     const attempts = this.#inFlight.takeAll()
     this.metrics.inFlight.set(0)
-    if (attempts.length > 0) {
-      const error = this.#error('ERR_HSM_HOST_EXITED', 'the host process ended with the signature in flight')
-      for (const attempt of attempts) {
-        if (!attempt.test) this.metrics.failed(attempt.scheme, error.code)
-        attempt.failed(error)
-      }
+    if (attempts.length === 0) return
+    const error = this.#error(code, text)
+    for (const attempt of attempts) {
+      if (!attempt.test) this.metrics.failed(attempt.scheme, error.code)
+      attempt.failed(error)
     }
-    this.#options.onChange(this)
   }
 
   #exited(how: string): void {
@@ -361,14 +423,15 @@ export class Member {
     if (this.#state === 'failed') {
       this.#options.log.error(facts, `${error.message}; out of service until restarted`)
     } else {
-      const delayMs = this.#restartBackOff.next()
-      // An HSM that is away for an hour is one line, not one for every try.
-      const level = error.message === this.#loggedMessage ? 'debug' : 'warn'
-      this.#loggedMessage = error.message
-      this.#options.log[level]({ ...facts, restartMs: Math.round(delayMs) }, error.message)
+      // What a person has to put right may take longer to be noticed than an HSM that is back.
+      const backOff =
+        MISTAKES.has(error.code) && error.rv === undefined ? this.#mistakeBackOff : this.#restartBackOff
+      const delayMs = backOff.next()
+      this.#log(error, { restartMs: Math.round(delayMs) }, error.message)
       this.#enter('down', delayMs, () => {
         this.#restarts++
         this.metrics.restarts.inc()
+        this.metrics.climbed('host')
         this.#spawn()
       })
     }
@@ -380,6 +443,7 @@ export class Member {
     clearTimeout(this.#timer)
     this.#timer = limitMs === undefined || onLimit === undefined ? undefined : setTimeout(onLimit, limitMs)
     if (state === this.#state) return
+    if (state !== 'recovering' && state !== 'proving') this.#climb = undefined
     const healthChanges = this.#state === 'up' || state === 'up'
     if (this.#state === 'up') {
       this.metrics.up.set(0)
@@ -395,6 +459,13 @@ export class Member {
     this.#firstTryOver = undefined
   }
 
+  /** An HSM that is away for an hour is one line, not one for every try. */
+  #log(error: HsmError, facts: object, text: string): void {
+    const level = error.message === this.#loggedMessage ? 'debug' : 'warn'
+    this.#loggedMessage = error.message
+    this.#options.log[level]({ hsm: this.name, code: error.code, ...facts }, text)
+  }
+
   #note(error: HsmError): void {
     this.#lastError = { error, atMs: Date.now() }
   }
@@ -406,5 +477,12 @@ export class Member {
 
 // Some tokens need 20 s for C_Initialize and login.
 const START_LIMIT_MS = 30_000
+// Found out when a host starts, and seldom cured by time.
+const MISTAKES: ReadonlySet<string> = new Set([
+  'ERR_HSM_MODULE',
+  'ERR_HSM_PIN',
+  'ERR_HSM_KEY_NOT_FOUND',
+  'ERR_HSM_KEY_MISMATCH',
+])
 // Up for this long: the next trouble is a new one.
 const STEADY_MS = 10_000

@@ -1,13 +1,17 @@
 /** The JSON frames: how an hsm host is told what to open, and what it says when it is ready or cannot go on. */
 
 import { CODES, type ErrorCode, HsmError } from '../errors.ts'
+import { RUNGS, type Rung } from './ckr.ts'
 import { FrameError } from './frame-reader.ts'
+import type { KeyPurpose } from './key-use.ts'
 import type { HsmOptions } from './options.ts'
 
 /** Sent once, as the first frame. The PIN itself never travels: only where the host finds it. */
 export interface ConfigureMessage {
   readonly hsm: string
   readonly module: string
+  /** Parameters for C_Initialize. */
+  readonly initialize: string | null
   readonly token: HsmOptions['token']
   readonly pin: HsmOptions['pin']
   readonly userType: number
@@ -21,11 +25,14 @@ export interface KeyMessage {
   readonly idHex: string | null
   /** Base64 of the certificate's DER SubjectPublicKeyInfo. */
   readonly spki: string
+  readonly purpose: KeyPurpose
 }
 
-/** The token is open; what became of each key, in the order of the configuration. */
+/** The token is open, or open again; what became of each key, in the order of the configuration. */
 export interface ReadyMessage {
   readonly token: { readonly label: string; readonly serial: string }
+  /** C_Login was accepted since the last `ready`. */
+  readonly loggedIn: boolean
   /** Signatures that may be in flight: the configured number or the token's limit minus one. */
   readonly sessions: number
   readonly keys: readonly KeyState[]
@@ -37,6 +44,18 @@ export interface KeyState {
   /** The token showed its public key and it is the certificate's. False: only a test signature can tell. */
   readonly compared: boolean
   readonly problem: ProblemMessage | null
+}
+
+/**
+ * The host does not sign for a while and takes a rung of its ladder; whatever it was asked and has not answered has failed.
+ * A `ready` follows, another `recovering`, or a `problem`.
+ */
+export interface RecoveringMessage {
+  readonly rung: Exclude<Rung, 'host'>
+  /** 1 for the first rung since a signature succeeded. */
+  readonly attempt: number
+  /** Why: the error that the last rung, a signature, or the opening failed with. */
+  readonly problem: ProblemMessage
 }
 
 /** The host cannot go on (then it ends), or a key cannot be used. Texts are for people and name no secret. */
@@ -63,6 +82,7 @@ export function parseConfigure(payload: Buffer): ConfigureMessage {
   return {
     hsm: string(fields['hsm'], 'hsm'),
     module: string(fields['module'], 'module'),
+    initialize: fields['initialize'] ? string(fields['initialize'], 'initialize') : null,
     token: parseToken(record(fields['token'], 'token')),
     pin: parsePin(record(fields['pin'], 'pin')),
     userType: integer(fields['userType'], 'userType'),
@@ -74,6 +94,7 @@ export function parseConfigure(payload: Buffer): ConfigureMessage {
         label: key['label'] === null ? null : string(key['label'], 'label'),
         idHex: key['idHex'] === null ? null : string(key['idHex'], 'idHex'),
         spki: string(key['spki'], 'spki'),
+        purpose: parsePurpose(key['purpose']),
       }
     }),
   }
@@ -85,6 +106,7 @@ export function parseReady(payload: Buffer): ReadyMessage {
   const token = record(fields['token'], 'token')
   return {
     token: { label: string(token['label'], 'label'), serial: string(token['serial'], 'serial') },
+    loggedIn: fields['loggedIn'] === true,
     sessions: integer(fields['sessions'], 'sessions'),
     keys: list(fields['keys'], 'keys').map((item) => {
       const key = record(item, 'key')
@@ -100,6 +122,14 @@ export function parseReady(payload: Buffer): ReadyMessage {
 /** @throws {FrameError} */
 export function parseProblem(payload: Buffer): ProblemMessage {
   return toProblem(json(payload))
+}
+
+/** @throws {FrameError} */
+export function parseRecovering(payload: Buffer): RecoveringMessage {
+  const fields = record(json(payload), 'recovering')
+  const rung = RUNGS.find((rung) => rung === fields['rung'])
+  if (rung === undefined || rung === 'host') throw shape('rung', 'a rung')
+  return { rung, attempt: integer(fields['attempt'], 'attempt'), problem: toProblem(fields['problem']) }
 }
 
 function toProblem(value: unknown): ProblemMessage {
@@ -125,6 +155,11 @@ function parsePin(fields: Record<string, unknown>): HsmOptions['pin'] {
   return 'file' in fields
     ? { file: string(fields['file'], 'pin.file') }
     : { env: string(fields['env'], 'pin.env') }
+}
+
+function parsePurpose(value: unknown): KeyPurpose {
+  if (value !== 'tls' && value !== 'audit-checkpoint') throw shape('purpose', 'a purpose')
+  return value
 }
 
 function isHsmCode(code: string): code is ProblemMessage['code'] {

@@ -25,4 +25,8 @@ const WITHOUT_CALL = {
   'no-such-key': { code: 'ERR_HSM_MECHANISM', text: 'the host has no such key, or not with this scheme' },
   busy: { code: 'ERR_HSM_FAILED', text: 'the host was sent more than it has sessions for' },
   'bad-signature': { code: 'ERR_HSM_BAD_SIGNATURE', text: 'C_Sign returned something that is no signature' },
+  recovering: {
+    code: 'ERR_HSM_SESSION_LOST',
+    text: 'the host is recovering and signs nothing meanwhile',
+  },
 } as const satisfies Record<Exclude<FailedReason, 'call'>, { code: `ERR_HSM_${string}`; text: string }>

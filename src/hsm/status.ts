@@ -1,7 +1,17 @@
 /** What /status shows of the HSMs. */
 
+import type { Rung } from './ckr.ts'
+
 /** The words of the drawing in README.md. */
-export type MemberState = 'starting' | 'proving' | 'up' | 'resting' | 'down' | 'failed' | 'closed'
+export type MemberState =
+  | 'starting'
+  | 'proving'
+  | 'up'
+  | 'resting'
+  | 'recovering'
+  | 'down'
+  | 'failed'
+  | 'closed'
 
 /** What /status shows of a member. */
 export interface HsmStatus {
@@ -12,10 +22,15 @@ export interface HsmStatus {
   readonly pid: number | undefined
   readonly token: { readonly label: string; readonly serial: string } | undefined
   readonly sessions: { readonly open: number; readonly limit: number }
+  /** Signatures asked for and not answered. */
   readonly inFlight: number
+  /** As many may be: at most the sessions; fewer where more bring nothing, or the HSM says that it is busy. */
+  readonly inFlightLimit: number
   /** A signature that takes longer is asked of another member too. */
   readonly hedgeDelayMs: number
   readonly restarts: number
+  /** While it recovers: the rung of the ladder it is on, since when it climbs, and the rungs taken since then. */
+  readonly recovery: { readonly rung: Rung; readonly since: string; readonly attempts: number } | undefined
   readonly lastError: { readonly code: string; readonly message: string; readonly at: string } | undefined
   readonly keys: readonly {
     readonly uri: string

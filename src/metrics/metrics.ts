@@ -75,10 +75,28 @@ export function createMetrics() {
       labelNames: ['hsm'],
       registers,
     }),
+    signsInFlightLimit: new Gauge({
+      name: 'sealgate_signs_in_flight_limit',
+      help: 'Signatures that the member may be asked for at once: found by latency and throttling, at most its sessions.',
+      labelNames: ['hsm'],
+      registers,
+    }),
+    hsmThrottled: new Counter({
+      name: 'sealgate_hsm_throttled_total',
+      help: 'Answers by which the HSM said that it is asked for too much, such as CKR_FUNCTION_FAILED.',
+      labelNames: ['hsm'],
+      registers,
+    }),
     hsmErrors: new Counter({
       name: 'sealgate_hsm_errors_total',
       help: 'PKCS#11 calls that failed, by return value (CKR_...).',
       labelNames: ['hsm', 'rv'],
+      registers,
+    }),
+    hsmRecoveries: new Counter({
+      name: 'sealgate_hsm_recoveries_total',
+      help: 'Rungs of the recovery ladder that were taken: session, login, keys, module, host (a new process).',
+      labelNames: ['hsm', 'rung'],
       registers,
     }),
     hsmRestarts: new Counter({

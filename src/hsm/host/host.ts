@@ -11,17 +11,14 @@ import { FrameChannel } from '../frame-channel.ts'
 import { FrameError } from '../frame-reader.ts'
 import { FRAME, type FrameType } from '../frames.ts'
 import { type ConfigureMessage, parseConfigure } from '../messages.ts'
-import { openKey, refuseSharedKeys } from './key-objects.ts'
 import type { Pkcs11Module } from './pkcs11.ts'
 import { Problem, problemMessage } from './problem.ts'
-import { Signer } from './signer.ts'
-import { openToken } from './token.ts'
+import { Recovery } from './recovery.ts'
 
 export class Host {
   readonly #channel: FrameChannel
   readonly #onEnd: (module: Pkcs11Module | undefined) => void
-  #module: Pkcs11Module | undefined
-  #signer: Signer | undefined
+  #recovery: Recovery | undefined
   #state: 'unconfigured' | 'open' | 'ending' | 'ended' = 'unconfigured'
 
   /** @param onEnd called once, when there is nothing left to do but to leave. */
@@ -44,6 +41,7 @@ export class Host {
   endWith(error: unknown): void {
     if (this.#state === 'ending' || this.#state === 'ended') return
     this.#state = 'ending'
+    this.#recovery?.stop()
     const problem = error instanceof FrameError ? new Problem('ERR_HSM_REFUSED', error.message) : error
     this.#channel.writer.json(FRAME.problem, problemMessage(problem))
     this.#channel.flush()
@@ -53,13 +51,13 @@ export class Host {
   #frame(type: FrameType, payload: Buffer): void {
     if (this.#state === 'ending' || this.#state === 'ended') return
     if (type === FRAME.sign) {
-      if (this.#signer === undefined) throw new FrameError('a sign request before the configuration')
+      if (this.#recovery === undefined) throw new FrameError('a sign request before the configuration')
       const [request, key, codePoint] = [
         payload.readUInt32BE(0),
         payload.readUInt16BE(4),
         payload.readUInt16BE(6),
       ]
-      this.#signer.sign(request, key, codePoint, payload.subarray(8))
+      this.#recovery.signer.sign(request, key, codePoint, payload.subarray(8))
       return
     }
     // Whoever could configure a second time could have this process load a module of his choice.
@@ -69,16 +67,11 @@ export class Host {
   }
 
   #open(options: ConfigureMessage): void {
+    process.title = `sealgate-hsm ${options.hsm}`
+    const { writer } = this.#channel
     try {
-      process.title = `sealgate-hsm ${options.hsm}`
-      const token = openToken(options)
-      this.#module = token.module
-      const keys = options.keys.map((key) => openKey(token, key))
-      refuseSharedKeys(keys.map(({ key }) => key))
-      const { writer } = this.#channel
-      this.#signer = new Signer(
-        token,
-        keys.map(({ key }) => key),
+      this.#recovery = new Recovery(
+        options,
         {
           signed: (request, micros, signature) => {
             writer.signed(request, micros, signature)
@@ -94,23 +87,31 @@ export class Host {
           },
           fatal: (error) => this.endWith(error),
         },
+        {
+          ready: (message) => {
+            writer.json(FRAME.ready, message)
+            this.#channel.flush()
+          },
+          recovering: (message) => {
+            writer.json(FRAME.recovering, message)
+            this.#channel.flush()
+          },
+          giveUp: (error) => this.endWith(error),
+        },
       )
-      writer.json(FRAME.ready, {
-        token: { label: token.label, serial: token.serial },
-        sessions: token.sessionLimit,
-        keys: keys.map(({ state }) => state),
-      })
-      this.#channel.flush()
     } catch (error) {
       this.endWith(error)
+      return
     }
+    this.#recovery.open()
   }
 
   #end(): void {
     if (this.#state === 'ended') return
     this.#state = 'ended'
     this.#channel.destroy()
-    this.#onEnd(this.#module)
+    this.#recovery?.stop()
+    this.#onEnd(this.#recovery?.module)
   }
 }
 

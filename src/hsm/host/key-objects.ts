@@ -18,8 +18,15 @@ export interface KeyObject {
   readonly compared: boolean
 }
 
-/** @returns the key, or undefined with the reason in the state that goes to the front process. */
-export function openKey(token: Token, wanted: KeyMessage): { key: KeyObject | undefined; state: KeyState } {
+export interface OpenedKey {
+  /** undefined: cannot be used, for the reason in `state`. */
+  readonly key: KeyObject | undefined
+  /** What the front process is told. */
+  readonly state: KeyState
+}
+
+/** Never throws: one key that cannot be used is no reason to do without the others. */
+export function openKey(token: Token, wanted: KeyMessage): OpenedKey {
   try {
     const key = findKey(token, wanted)
     return { key, state: { schemes: key.schemes, compared: key.compared, problem: null } }

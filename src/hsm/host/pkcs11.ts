@@ -51,8 +51,15 @@ export class Pkcs11Module {
     }
   }
 
-  initialize(): void {
-    call('C_Initialize', () => this.#pkcs11.C_Initialize({ flags: binding.CKF_OS_LOCKING_OK }))
+  /**
+   * @param parameters a text for where CK_C_INITIALIZE_ARGS has pReserved. The standard wants nothing there; modules
+   *   that cannot be told otherwise where their keys are (NSS) read it nevertheless.
+   */
+  initialize(parameters: string | null): void {
+    const flags = binding.CKF_OS_LOCKING_OK
+    // pkcs11js 2.1.7 counts the final NUL into the text's length, and so cuts off its last character: a blank.
+    const options = parameters === null ? { flags } : { flags, libraryParameters: `${parameters} ` }
+    call('C_Initialize', () => this.#pkcs11.C_Initialize(options))
   }
 
   finalize(): void {
@@ -79,6 +86,16 @@ export class Pkcs11Module {
 
   closeSession(session: Handle): void {
     call('C_CloseSession', () => this.#pkcs11.C_CloseSession(session))
+  }
+
+  closeAllSessions(slot: Handle): void {
+    call('C_CloseAllSessions', () => this.#pkcs11.C_CloseAllSessions(slot))
+  }
+
+  /** Does the token take this session for one of a user who is logged in? */
+  isUserSession(session: Handle): boolean {
+    const { state } = call('C_GetSessionInfo', () => this.#pkcs11.C_GetSessionInfo(session))
+    return state === CKS_RO_USER_FUNCTIONS || state === CKS_RW_USER_FUNCTIONS
   }
 
   login(session: Handle, userType: number, pin: string): void {
@@ -178,6 +195,10 @@ function convert(name: string, error: unknown): Pkcs11Error {
   }
   throw error
 }
+
+// PKCS#11 v3.1, CK_STATE; the binding has no names for them.
+const CKS_RO_USER_FUNCTIONS = 1
+const CKS_RW_USER_FUNCTIONS = 3
 
 /** The constants that key search and login need, by their PKCS#11 names. */
 export const CK = {

@@ -12,7 +12,7 @@
  *    some HSMs take it badly when hundreds are opened at once.
  */
 
-import { CKR } from '../ckr.ts'
+import { CKR, returnValue } from '../ckr.ts'
 import { type Handle, Pkcs11Error, type Pkcs11Module } from './pkcs11.ts'
 
 export interface Session {
@@ -26,6 +26,8 @@ export class SessionPool {
   readonly #slot: Handle
   readonly #onChange: () => void
   readonly #idle: Session[] = []
+  /** Given up, but the module would not close them: handles by their bytes. */
+  readonly #unclosed = new Map<string, Handle>()
   #open = 0
   #limit: number
   #openedThisTurn = 0
@@ -66,11 +68,7 @@ export class SessionPool {
   /** Gives up a session for good. */
   discard(session: Session): void {
     this.#open--
-    try {
-      this.#module.closeSession(session.handle)
-    } catch {
-      // Closed or not, the session is gone; the error that brought us here has been reported.
-    }
+    this.#close(session.handle)
     this.#onChange()
   }
 
@@ -79,10 +77,34 @@ export class SessionPool {
     for (const session of this.#idle.splice(0)) this.discard(session)
   }
 
+  /** Closes all that are idle, and tries once more to close those that would not be. */
+  closeIdle(): void {
+    this.discardIdle()
+    for (const handle of [...this.#unclosed.values()]) this.#close(handle)
+  }
+
+  /** The error that brought us here has been reported; an open session that nobody knows would count for the token. */
+  #close(handle: Handle): void {
+    const bytes = handle.toString('hex')
+    this.#unclosed.delete(bytes)
+    try {
+      this.#module.closeSession(handle)
+    } catch (error) {
+      const known = error instanceof Pkcs11Error ? returnValue(error.rv) : undefined
+      if (known?.code !== 'ERR_HSM_SESSION_LOST') this.#unclosed.set(bytes, handle)
+    }
+  }
+
   #openOne(): Session | undefined {
     if (this.#open >= this.#limit || this.#openedThisTurn >= OPEN_PER_TURN) return undefined
+    for (const unclosed of this.#unclosed.values()) {
+      this.#close(unclosed)
+      break // one for one, so that a slow call is not made many times
+    }
     try {
       const handle = this.#module.openSession(this.#slot)
+      // It was closed after all, and its number is another's now.
+      this.#unclosed.delete(handle.toString('hex'))
       this.#open++
       if (this.#openedThisTurn++ === 0) {
         setImmediate(() => {

@@ -9,6 +9,7 @@ import { CallMode } from './call-mode.ts'
 import { isRawEcdsaLength, writeEcdsaSignature } from './ecdsa-signature.ts'
 import type { KeyObject } from './key-objects.ts'
 import { isPermitted } from './key-use-policy.ts'
+import type { Login } from './login.ts'
 import { CK, type Handle, type Mechanism, Pkcs11Error, type RsaPssParameters } from './pkcs11.ts'
 import { type Session, SessionPool } from './session-pool.ts'
 import type { Token } from './token.ts'
@@ -66,6 +67,8 @@ export class Signer {
   readonly #login: Login
   /** undefined while suspended. */
   #bench: Bench | undefined
+  /** Of before it was suspended. */
+  #oldSessions: SessionPool | undefined
   readonly #waiting: Operation[] = []
   /** Those whose C_Sign runs on another thread. */
   readonly #running = new Set<Operation>()
@@ -90,6 +93,7 @@ export class Signer {
         if (this.#bench?.sessions === sessions) this.#answers.sessions(sessions.open, sessions.limit)
       },
     })
+    this.#oldSessions = undefined
     this.#bench = { token, plans: keys.map((key) => key && plansFor(key)), sessions }
   }
 
@@ -98,6 +102,7 @@ export class Signer {
     const bench = this.#bench
     if (bench === undefined) return
     this.#bench = undefined
+    this.#oldSessions = bench.sessions
     for (const operation of [...this.#waiting.splice(0), ...this.#running]) {
       operation.answered = true
       this.#refuse(operation.request, 'recovering')
@@ -116,6 +121,11 @@ export class Signer {
     })
   }
 
+  /** While it is suspended and quiet, unless the module ends all sessions anyway. */
+  closeSessions(): void {
+    this.#oldSessions?.closeIdle()
+  }
+
   /** @param message read before the call returns. */
   sign(request: number, key: number, codePoint: number, message: Uint8Array): void {
     const bench = this.#bench
@@ -128,7 +138,7 @@ export class Signer {
       this.#refuse(request, 'no-such-key')
       return
     }
-    if (!isHandshakeMessage(plan.scheme, message)) {
+    if (!isPermitted(plan.key.purpose, plan.scheme, message)) {
       this.#refuse(request, 'policy')
       return
     }

@@ -1,9 +1,9 @@
-/** Opens the module, finds the token and logs in: once per life of the host, with at most one C_Login. */
+/** The token: loading and starting its module, finding it, keeping a session that holds the login. */
 
-import { CKR, returnValue } from '../ckr.ts'
+import { CKR } from '../ckr.ts'
 import type { ConfigureMessage } from '../messages.ts'
 import type { HsmOptions } from '../options.ts'
-import { readPin } from './pin.ts'
+import type { Login } from './login.ts'
 import { CK, type Handle, ModuleLoadError, Pkcs11Error, Pkcs11Module, type TokenInfo } from './pkcs11.ts'
 import { Problem } from './problem.ts'
 
@@ -12,22 +12,34 @@ export interface Token {
   readonly slot: Handle
   readonly label: string
   readonly serial: string
-  /** Logged in, kept open as long as the host lives (the login ends with the last session), never signs. */
+  /** Logged in, kept open as long as it works (the login ends with the last session), never signs. */
   readonly session: Handle
   readonly mechanisms: ReadonlySet<number>
   /** Sessions that may be opened for signing. */
   readonly sessionLimit: number
-  /** For keys that want a login per signature (CKA_ALWAYS_AUTHENTICATE). */
-  readonly reveal: () => string
 }
 
-/** @throws {Problem | Pkcs11Error} */
-export function openToken(options: ConfigureMessage): Token {
-  const module = loadModule(options.module)
+/** @throws {Problem} */
+export function loadModule(path: string): Pkcs11Module {
+  try {
+    return new Pkcs11Module(path)
+  } catch (cause) {
+    if (!(cause instanceof ModuleLoadError)) throw cause
+    const cure = `is it a PKCS#11 module for this machine, and are its libraries there (ldd ${path})?`
+    throw new Problem('ERR_HSM_MODULE', `the PKCS#11 module does not load: ${cause.message}; ${cure}`, {
+      cause,
+    })
+  }
+}
+
+/** Starts the module, finds the token, logs in. @throws {Problem | Pkcs11Error} */
+export function openToken(module: Pkcs11Module, options: ConfigureMessage, login: Login): Token {
+  const wasRunning = startModule(module, options)
   const { slot, info } = findSlot(module, options)
+  // Its C_Finalize failed: what was open before it still is.
+  if (wasRunning) module.closeAllSessions(slot)
   const session = module.openSession(slot)
-  const pin = readPin(options.pin)
-  login(module, { session, slot, pin, options })
+  login.perform(module, slot, session)
   return {
     module,
     slot,
@@ -36,29 +48,43 @@ export function openToken(options: ConfigureMessage): Token {
     session,
     mechanisms: module.mechanisms(slot),
     sessionLimit: sessionLimit(options.sessions, info),
-    reveal: () => pin,
   }
 }
 
-function loadModule(path: string): Pkcs11Module {
+/** The same token with a fresh session to hold the login; the old one is closed. @throws {Pkcs11Error} */
+export function renewSession(token: Token): Token {
+  const session = token.module.openSession(token.slot)
   try {
-    const module = new Pkcs11Module(path)
-    module.initialize()
-    return module
-  } catch (cause) {
-    if (cause instanceof ModuleLoadError) {
-      const cure = `is it a PKCS#11 module for this machine, and are its libraries there (ldd ${path})?`
-      throw new Problem('ERR_HSM_MODULE', `the PKCS#11 module does not load: ${cause.message}; ${cure}`, {
-        cause,
-      })
-    }
-    if (cause instanceof Pkcs11Error) {
-      throw new Problem('ERR_HSM_MODULE', `the PKCS#11 module ${path} does not start: ${cause.message}`, {
-        cause,
-      })
-    }
-    throw cause
+    // Not before: the login ends with the last session.
+    token.module.closeSession(token.session)
+  } catch {
+    // It was of no use any more; that is why there is a new one.
   }
+  return { ...token, session }
+}
+
+/** @returns true when it was running already. @throws {Problem} */
+function startModule(module: Pkcs11Module, { module: path, initialize }: ConfigureMessage): boolean {
+  try {
+    module.initialize(initialize)
+    return false
+  } catch (cause) {
+    if (!(cause instanceof Pkcs11Error)) throw cause
+    if (cause.rv === CKR.CRYPTOKI_ALREADY_INITIALIZED) return true
+    const hint = cause.rv === CKR.ARGUMENTS_BAD ? `; ${argumentsHint(initialize)}` : ''
+    throw new Problem(
+      'ERR_HSM_MODULE',
+      `the PKCS#11 module ${path} does not start: ${cause.message}${hint}`,
+      { cause },
+    )
+  }
+}
+
+/** What CKR_ARGUMENTS_BAD from C_Initialize, whose other arguments every module knows, is about. */
+function argumentsHint(initialize: string | null): string {
+  return initialize === null
+    ? 'a module that must be told where its keys are gets it from "initialize"'
+    : 'it does not take what "initialize" says, or takes nothing there'
 }
 
 function findSlot(module: Pkcs11Module, options: ConfigureMessage): { slot: Handle; info: TokenInfo } {
@@ -85,43 +111,6 @@ function matches(wanted: HsmOptions['token'], slot: Handle, info: TokenInfo): bo
 /** A CK_ULONG in the machine's own layout; all supported machines are little-endian. */
 function handleNumber(handle: Handle): number {
   return handle.length === 8 ? Number(handle.readBigUInt64LE()) : handle.readUInt32LE()
-}
-
-/**
- * A wrong PIN counts against the token's limit, and a token that has locked itself needs the security officer.
- * So: never on the last try, never twice, and CKR_PIN_* is the end of this member.
- */
-function login(
-  module: Pkcs11Module,
-  facts: { session: Handle; slot: Handle; pin: string; options: ConfigureMessage },
-): void {
-  const flags = module.tokenInfo(facts.slot).flags
-  if ((flags & CK.CKF_LOGIN_REQUIRED) === 0) return
-  if ((flags & CK.CKF_USER_PIN_LOCKED) !== 0) {
-    throw new Problem('ERR_HSM_PIN', 'the PIN is locked; the security officer has to unlock it', {
-      final: true,
-    })
-  }
-  if ((flags & CK.CKF_USER_PIN_FINAL_TRY) !== 0) {
-    const message =
-      'one PIN try is left, so the login was not attempted; log in once by hand with the right PIN, then restart'
-    throw new Problem('ERR_HSM_PIN', message, { final: true })
-  }
-  try {
-    module.login(facts.session, facts.options.userType, facts.pin)
-  } catch (cause) {
-    if (!(cause instanceof Pkcs11Error)) throw cause
-    if (cause.rv === CKR.USER_ALREADY_LOGGED_IN) return
-    const { name, code, action } = returnValue(cause.rv)
-    if (action !== 'stop') throw cause
-    const source =
-      'file' in facts.options.pin ? `file ${facts.options.pin.file}` : `variable ${facts.options.pin.env}`
-    throw new Problem(
-      code,
-      `the token refused the PIN from ${source} (${name}); it was tried once and will not be tried again`,
-      { cause, final: true },
-    )
-  }
 }
 
 /** The token's own limit less the login session; 0 and CK_UNAVAILABLE_INFORMATION mean no limit is known. */

@@ -1,0 +1,95 @@
+/**
+ * The PIN, and every C_Login that is made with it.
+ *
+ * A wrong PIN counts against the token's limit, and a token that has locked itself needs the security officer. So: one
+ * attempt in the life of a host, until the PIN was accepted; never when the token says that one try is left or
+ * none; and a refusal is the end of this member.
+ */
+
+import { CKR, returnValue } from '../ckr.ts'
+import type { ConfigureMessage } from '../messages.ts'
+import { readPin } from './pin.ts'
+import { CK, type Handle, Pkcs11Error, type Pkcs11Module } from './pkcs11.ts'
+import { Problem } from './problem.ts'
+
+export class Login {
+  readonly #options: Pick<ConfigureMessage, 'pin' | 'userType'>
+  #pin: string | undefined
+  #untold = false
+  #state: 'untried' | 'tried' | 'accepted' = 'untried'
+
+  constructor(options: Pick<ConfigureMessage, 'pin' | 'userType'>) {
+    this.#options = options
+  }
+
+  /** The one attempt was made and nobody knows whether the PIN is right: this host must not try again. */
+  get spent(): boolean {
+    return this.#state === 'tried'
+  }
+
+  /**
+   * Logs in, if the token wants that.
+   *
+   * @returns true when the token has accepted the PIN now: handles of private objects from before are invalid
+   *   (PKCS#11 v3.1, C_Logout). False when somebody was logged in, or nobody has to be.
+   * @throws {Problem} final when the PIN was refused or must not be tried.
+   */
+  perform(module: Pkcs11Module, slot: Handle, session: Handle): boolean {
+    this.#pin ??= readPin(this.#options.pin)
+    const { flags } = module.tokenInfo(slot)
+    if ((flags & CK.CKF_LOGIN_REQUIRED) === 0) return false
+    refuseToRisk(flags)
+    if (this.spent) throw new Problem('ERR_HSM_FAILED', 'the PIN was tried once and not accepted')
+    this.#state = this.#state === 'accepted' ? 'accepted' : 'tried'
+    try {
+      module.login(session, this.#options.userType, this.#pin)
+    } catch (cause) {
+      if (!(cause instanceof Pkcs11Error)) throw cause
+      if (cause.rv === CKR.USER_ALREADY_LOGGED_IN) return false
+      throw this.#refusal(cause)
+    }
+    this.#state = 'accepted'
+    this.#untold = true
+    return true
+  }
+
+  /** Was the PIN accepted since this was last asked? */
+  takeAccepted(): boolean {
+    const accepted = this.#untold
+    this.#untold = false
+    return accepted
+  }
+
+  /** The login that a key with CKA_ALWAYS_AUTHENTICATE wants between C_SignInit and C_Sign. */
+  performForSignature(module: Pkcs11Module, slot: Handle, session: Handle): void {
+    this.#pin ??= readPin(this.#options.pin)
+    refuseToRisk(module.tokenInfo(slot).flags)
+    module.login(session, CK.CKU_CONTEXT_SPECIFIC, this.#pin)
+  }
+
+  /** What C_Login returned, as the end of this member if it says anything about the PIN. */
+  #refusal(cause: Pkcs11Error): Problem | Pkcs11Error {
+    const { name, code, action } = returnValue(cause.rv)
+    if (action !== 'stop') return cause
+    const { pin } = this.#options
+    const source = 'file' in pin ? `file ${pin.file}` : `variable ${pin.env}`
+    return new Problem(
+      code,
+      `the token refused the PIN from ${source} (${name}); it was tried once and will not be tried again`,
+      { cause, final: true },
+    )
+  }
+}
+
+function refuseToRisk(flags: number): void {
+  if ((flags & CK.CKF_USER_PIN_LOCKED) !== 0) {
+    throw new Problem('ERR_HSM_PIN', 'the PIN is locked; the security officer has to unlock it', {
+      final: true,
+    })
+  }
+  if ((flags & CK.CKF_USER_PIN_FINAL_TRY) !== 0) {
+    const message =
+      'one PIN try is left, so the login was not attempted; log in once by hand with the right PIN, then restart'
+    throw new Problem('ERR_HSM_PIN', message, { final: true })
+  }
+}

@@ -1,0 +1,200 @@
+/**
+ * Opens the token, and heals what breaks later, rung by rung (ladder.ts says which).
+ *
+ * # What runs when
+ *
+ * One climb at a time, however many signatures fail at once: the first error suspends the signer, which fails everything
+ * it has with a retryable error, and then nobody asks until the climb is over. A rung begins when no C_Sign is left in
+ * the module, after a pause that grows with every rung and has jitter, so that neither many failures nor many
+ * proxies fall upon an HSM that has just come back. A rung's calls block this thread; how long one may
+ * take is for the front process to watch, since nothing in here could.
+ */
+
+import { BackOff } from '../back-off.ts'
+import { type Rung, returnValue } from '../ckr.ts'
+import type { ConfigureMessage, ReadyMessage, RecoveringMessage } from '../messages.ts'
+import { type OpenedKey, openKey, refuseSharedKeys } from './key-objects.ts'
+import { Ladder } from './ladder.ts'
+import { Login } from './login.ts'
+import { Pkcs11Error, type Pkcs11Module } from './pkcs11.ts'
+import { Problem, problemMessage } from './problem.ts'
+import { type Answers, Signer } from './signer.ts'
+import { loadModule, openToken, renewSession, type Token } from './token.ts'
+
+export interface RecoveryEvents {
+  ready(message: ReadyMessage): void
+  /** To be told before this returns: a rung may block for long. */
+  recovering(message: RecoveringMessage): void
+  /** Nothing in this process helps any more. */
+  giveUp(error: unknown): void
+}
+
+export class Recovery {
+  readonly module: Pkcs11Module
+  readonly signer: Signer
+  readonly #options: ConfigureMessage
+  readonly #events: RecoveryEvents
+  readonly #login: Login
+  readonly #ladder = new Ladder()
+  readonly #pause = new BackOff({ firstMs: 25, capMs: 500 })
+  readonly #openingPause = new BackOff({ firstMs: 60, capMs: 480 })
+  #token: Token | undefined
+  #keys: readonly OpenedKey[] = []
+  #state: 'opening' | 'signing' | 'climbing' | 'given-up' = 'opening'
+  #openings = 0
+  #doneAtMs = 0
+
+  /** @throws {Problem} when the module does not load. */
+  constructor(options: ConfigureMessage, answers: Answers, events: RecoveryEvents) {
+    this.#options = options
+    this.#events = events
+    this.#login = new Login(options)
+    this.module = loadModule(options.module)
+    this.signer = new Signer(
+      answers,
+      {
+        succeeded: () => this.#ladder.succeeded(),
+        failed: (error) => this.#signatureFailed(error),
+      },
+      this.#login,
+    )
+  }
+
+  /** Opens the token for the first time. What fails is climbed from, like what fails later. */
+  open(): void {
+    this.#openings++
+    try {
+      this.#reopen()
+    } catch (error) {
+      if (this.#mayShowSoon(error)) setTimeout(() => this.open(), this.#openingPause.next())
+      else this.#climb(this.#ladder.failed('module', performance.now()) ?? 'module', error)
+      return
+    }
+    this.#done()
+  }
+
+  /** Nothing is begun any more. */
+  stop(): void {
+    this.#state = 'given-up'
+  }
+
+  /**
+   * SoftHSM writes its token anew at every login, and whoever starts in that instant finds no token: not worth a word
+   * unless it lasts.
+   */
+  #mayShowSoon(error: unknown): boolean {
+    return (
+      error instanceof Problem &&
+      error.code === 'ERR_HSM_TOKEN_NOT_FOUND' &&
+      this.#openings < MAX_SILENT_OPENINGS
+    )
+  }
+
+  #signatureFailed(error: Pkcs11Error): void {
+    if (this.#state !== 'signing') return
+    const rung = this.#ladder.failed(returnValue(error.rv).action, performance.now())
+    if (rung !== undefined) this.#climb(rung, error)
+  }
+
+  #climb(rung: Rung, cause: unknown): void {
+    if (this.#state === 'given-up') return
+    this.#state = 'climbing'
+    if (performance.now() - this.#doneAtMs > STEADY_MS) this.#pause.reset()
+    const problem = problemMessage(cause)
+    // A second C_Login with a PIN that nobody knows to be right is not ours to make.
+    if (rung === 'host' || problem.final || this.#login.spent) {
+      this.stop()
+      this.#events.giveUp(cause)
+      return
+    }
+    // Told first: what the signer now fails is not to come back here.
+    this.#events.recovering({ rung, attempt: this.#ladder.attempts, problem })
+    this.signer.suspend()
+    setTimeout(() => this.#run(rung), this.#pause.next())
+  }
+
+  async #run(rung: Exclude<Rung, 'host'>): Promise<void> {
+    if (!(await this.signer.quiet(QUIET_LIMIT_MS))) {
+      this.#climb('host', new Problem('ERR_HSM_FAILED', `C_Sign has not returned for ${QUIET_LIMIT_MS} ms`))
+      return
+    }
+    if (this.#state !== 'climbing') return
+    try {
+      this.#take(rung)
+    } catch (error) {
+      this.#climb(this.#ladder.next(performance.now()), error)
+      return
+    }
+    this.#done()
+  }
+
+  /** @throws {unknown} when it could not be done; the next one may. */
+  #take(rung: Exclude<Rung, 'host'>): void {
+    const token = this.#token
+    if (rung === 'module' || token === undefined) {
+      this.#reopen()
+      return
+    }
+    this.signer.closeSessions()
+    const fresh = renewSession(token)
+    this.#token = fresh
+    // A rung does what those below it do, as far as it is needed; a new login makes the handles of before invalid.
+    const needsLogin = rung === 'login' || !token.module.isUserSession(fresh.session)
+    const loggedIn = needsLogin && this.#login.perform(token.module, token.slot, fresh.session)
+    if (rung === 'keys' || loggedIn) this.#findKeys(fresh)
+  }
+
+  #reopen(): void {
+    if (this.#token !== undefined || this.#openings > 1 || this.#state === 'climbing') this.#finalize()
+    this.#token = undefined
+    const token = openToken(this.module, this.#options, this.#login)
+    this.#findKeys(token)
+    this.#token = token
+  }
+
+  #finalize(): void {
+    try {
+      this.module.finalize()
+    } catch (error) {
+      // Not initialised, or not willing: C_Initialize will say.
+      if (!(error instanceof Pkcs11Error)) throw error
+    }
+  }
+
+  /** The public keys are compared again: a handle is no proof of what is behind it. */
+  #findKeys(token: Token): void {
+    const keys = this.#options.keys.map((key) => openKey(token, key))
+    refuseSharedKeys(keys.map(({ key }) => key))
+    const [first] = keys
+    const hadSome = this.#keys.some(({ key }) => key !== undefined)
+    if (hadSome && first?.state.problem && keys.every(({ key }) => key === undefined)) {
+      throw new Problem(first.state.problem.code, first.state.problem.message)
+    }
+    this.#keys = keys
+  }
+
+  #done(): void {
+    const token = this.#token
+    if (token === undefined || this.#state === 'given-up') return
+    this.#doneAtMs = performance.now()
+    this.#ladder.done(this.#doneAtMs)
+    this.#state = 'signing'
+    this.signer.resume(
+      token,
+      this.#keys.map(({ key }) => key),
+    )
+    this.#events.ready({
+      token: { label: token.label, serial: token.serial },
+      loggedIn: this.#login.takeAccepted(),
+      sessions: token.sessionLimit,
+      keys: this.#keys.map(({ state }) => state),
+    })
+  }
+}
+
+// With the pauses between them, about a second.
+const MAX_SILENT_OPENINGS = 5
+// Longer than a healthy C_Sign, shorter than the front process waits for a rung.
+const QUIET_LIMIT_MS = 2000
+// Without trouble for this long, the next one is a new one.
+const STEADY_MS = 10_000
