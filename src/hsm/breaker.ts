@@ -7,10 +7,13 @@ export class Breaker {
   #failures = 0
   #silences = 0
   #lastAnswerMs = 0
+  /** Nothing but "busy" since then. */
+  #busySinceMs: number | undefined
 
   /** An answer that is a signature. */
   succeeded(nowMs: number): void {
     this.#failures = 0
+    this.#busySinceMs = undefined
     this.#silences = 0
     this.#lastAnswerMs = nowMs
   }
@@ -20,6 +23,13 @@ export class Breaker {
     this.#lastAnswerMs = nowMs
     this.#silences = 0
     return ++this.#failures >= FAILURES_TO_OPEN
+  }
+
+  /** It says that it is busy, which is no reason to rest while it signs in between. @returns true when it is time to. */
+  busy(nowMs: number): boolean {
+    this.#busySinceMs ??= nowMs
+    const opens = this.failed(nowMs)
+    return opens && nowMs - this.#busySinceMs > BUSY_MS
   }
 
   /** A signature is late, so that another member was asked. @returns true when it is time to rest. */
@@ -34,6 +44,8 @@ export class Breaker {
 }
 
 const FAILURES_TO_OPEN = 3
+// Longer than the second in which rate caps are counted.
+const BUSY_MS = 1500
 // Late three times running, with no answer at all for a quarter of a second: it hangs, and is not just slow.
 const SILENCES_TO_OPEN = 3
 const SILENT_MS = 250
