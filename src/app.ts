@@ -173,11 +173,8 @@ class RunningApp implements App {
     // A module that hangs must not keep the certificates of other HSMs from being served.
     await (strict ? firstTries : atMost(FIRST_TRIES_MS, firstTries))
     const unserved = this.#config.certificates.filter((_, index) => !this.#signing.key(index).ready)
-    const problems = this.#signing.problems()
-    const [first] = unserved
-    if (first !== undefined && (strict || this.#allAre('misconfigured', 'given-up')))
-      throw cannotSign(unserved, problems)
-    for (const { hsm, code, message } of problems)
+    if (unserved.length > 0 && (strict || this.#allAre('misconfigured', 'given-up'))) throw this.#cannotSign()
+    for (const { hsm, code, message } of this.#signing.problems())
       this.#log.warn({ hsm, code, reason: message }, 'HSM not ready')
     if (unserved.length === this.#config.certificates.length) return
     for (const { certificate } of unserved)
@@ -191,7 +188,7 @@ class RunningApp implements App {
   async #wait(): Promise<void> {
     for (const { address } of this.#config.listeners) await provePort(address)
     this.#state = 'waiting'
-    this.#log.warn({ reasons: this.#readiness().reasons }, 'waiting for an HSM')
+    this.#log.warn({ reasons: this.#readiness('every').reasons }, 'waiting for an HSM')
     this.#reviewSoon()
   }
 
@@ -208,8 +205,7 @@ class RunningApp implements App {
     tls?.refresh()
     if (this.#state !== 'waiting' || tls === undefined || this.#opening !== undefined) return
     if (this.#someoneSigns()) this.#open(tls).catch((error: unknown) => this.#fail(error))
-    else if (this.#allAre('given-up'))
-      this.#fail(cannotSign(this.#config.certificates, this.#signing.problems()))
+    else if (this.#allAre('given-up')) this.#fail(this.#cannotSign())
   }
 
   #someoneSigns(): boolean {
@@ -221,6 +217,22 @@ class RunningApp implements App {
     return this.#config.certificates.every((_, index) =>
       states.includes(this.#signing.key(index).outlook().state),
     )
+  }
+
+  /** One problem is thrown as it is; several are all told. */
+  #cannotSign(): HsmError {
+    const unserved = this.#config.certificates.flatMap(({ certificate }, index) => {
+      const { state, problems } = this.#signing.key(index).outlook()
+      return state === 'ready' ? [] : [{ file: certificate.file, problems }]
+    })
+    const told = new Map(unserved.flatMap(({ problems }) => problems).map((each) => [each.message, each]))
+    const [first, ...more] = told.values()
+    if (first !== undefined && more.length === 0) return first
+    const files = unserved.map(({ file }) => file).join(', ')
+    const reasons = [...told.keys()].map((message) => `\n  ${message}`).join('')
+    return new HsmError('ERR_HSM_ALL_FAILED', `no HSM can sign for ${files}:${reasons}`, {
+      errors: [...told.values()],
+    })
   }
 
   #open(tls: TlsFront): Promise<void> {
@@ -311,7 +323,7 @@ class RunningApp implements App {
   async #startAdmin(): Promise<void> {
     if (this.#config.admin === undefined) return
     const source: AdminSource = {
-      ready: () => this.#readiness(),
+      ready: (wanted) => this.#readiness(wanted),
       status: () => this.#status(),
       metrics: () => this.#exposition(),
     }
@@ -330,7 +342,7 @@ class RunningApp implements App {
     return { addresses: await upstream.addresses(), connectTimeoutMs, idleTimeoutMs }
   }
 
-  #readiness(): Readiness {
+  #readiness(wanted: 'every' | 'any'): Readiness {
     const reasons = this.#config.certificates.flatMap(({ certificate }, index) => {
       const { state, problems } = this.#signing.key(index).outlook()
       if (state === 'ready') return []
@@ -340,7 +352,8 @@ class RunningApp implements App {
     if (this.#state === 'waiting')
       reasons.push('waiting: the listeners open when a certificate can be signed for')
     else if (this.#state !== 'ready') reasons.push(this.#state)
-    return { ready: reasons.length === 0, reasons }
+    const enough = wanted === 'every' ? reasons.length === 0 : this.#someoneSigns()
+    return { ready: enough && this.#state === 'ready', reasons }
   }
 
   #status(): unknown {
@@ -433,15 +446,6 @@ function signingService(
     signing: config.signing,
     ...ours,
   })
-}
-
-/** One problem is thrown as it is; several are all told. */
-function cannotSign(unserved: Config['certificates'], problems: readonly HsmError[]): HsmError {
-  const [first] = problems
-  if (first !== undefined && problems.length === 1) return first
-  const files = unserved.map(({ certificate }) => certificate.file).join(', ')
-  const reasons = problems.map(({ message }) => `\n  ${message}`).join('')
-  return new HsmError('ERR_HSM_ALL_FAILED', `no HSM can sign for ${files}:${reasons}`, { errors: problems })
 }
 
 /** The addon takes addresses only. @throws {TlsError} when the name has none. */

@@ -12,8 +12,11 @@ import { EXPOSITION_CONTENT_TYPE } from '../metrics/exposition.ts'
 
 /** Where the answers come from. Called once per request, concurrently. */
 export interface AdminSource {
-  /** Can every certificate be signed for, and are the listeners open? The reasons say why not. */
-  ready(): Readiness | Promise<Readiness>
+  /**
+   * Can every certificate be signed for, or any, and are the listeners open? The reasons say why not, and what is wrong
+   * although it is enough.
+   */
+  ready(wanted: 'every' | 'any'): Readiness | Promise<Readiness>
   /** Anything that JSON can say. */
   status(): unknown
   /** Prometheus text. */
@@ -74,38 +77,37 @@ interface Reply {
   readonly allow?: string
 }
 
+type Page = (source: AdminSource, query: URLSearchParams) => Promise<Reply>
+
 async function answer(request: IncomingMessage, source: AdminSource): Promise<Reply> {
   const page = PAGES[pathOf(request)]
   if (page === undefined) return text(404, `not found; there are ${Object.keys(PAGES).join(', ')}\n`)
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     return { ...text(405, 'only GET and HEAD\n'), allow: 'GET, HEAD' }
   }
-  return withDeadline(page(source))
+  return withDeadline(page(source, queryOf(request)))
 }
 
 /** Null prototype: a path such as `/constructor` must not find what Object has. */
-const PAGES: Readonly<Record<string, (source: AdminSource) => Promise<Reply>>> = Object.assign(
-  Object.create(null),
-  {
-    '/healthz': async () => text(200, 'ok\n'),
-    '/readyz': async (source: AdminSource) => {
-      const { ready, reasons } = await source.ready()
-      return ready
-        ? text(200, 'ready\n')
-        : text(503, `not ready\n${reasons.map((reason) => `${reason}\n`).join('')}`)
-    },
-    '/status': async (source: AdminSource) => ({
-      status: 200,
-      contentType: 'application/json',
-      body: `${JSON.stringify(await source.status(), null, 2)}\n`,
-    }),
-    '/metrics': async (source: AdminSource) => ({
-      status: 200,
-      contentType: EXPOSITION_CONTENT_TYPE,
-      body: await source.metrics(),
-    }),
+const PAGES: Readonly<Record<string, Page>> = Object.assign(Object.create(null), {
+  '/healthz': async () => text(200, 'ok\n'),
+  '/readyz': async (source: AdminSource, query: URLSearchParams) => {
+    const wanted = query.get('certificates') === 'any' ? 'any' : 'every'
+    const { ready, reasons } = await source.ready(wanted)
+    const lines = reasons.map((reason) => `${reason}\n`).join('')
+    return ready ? text(200, `ready\n${lines}`) : text(503, `not ready\n${lines}`)
   },
-)
+  '/status': async (source: AdminSource) => ({
+    status: 200,
+    contentType: 'application/json',
+    body: `${JSON.stringify(await source.status(), null, 2)}\n`,
+  }),
+  '/metrics': async (source: AdminSource) => ({
+    status: 200,
+    contentType: EXPOSITION_CONTENT_TYPE,
+    body: await source.metrics(),
+  }),
+})
 
 function send(request: IncomingMessage, response: ServerResponse, reply: Reply): void {
   response.writeHead(reply.status, {
@@ -126,6 +128,10 @@ function text(status: number, body: string): Reply {
 
 function pathOf(request: IncomingMessage): string {
   return (request.url ?? '').split('?', 1)[0] ?? ''
+}
+
+function queryOf(request: IncomingMessage): URLSearchParams {
+  return new URLSearchParams((request.url ?? '').split('?')[1])
 }
 
 async function withDeadline(reply: Promise<Reply>): Promise<Reply> {

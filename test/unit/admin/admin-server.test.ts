@@ -60,6 +60,15 @@ test('each page says what it is asked, with its type', async () => {
   expect(await answers[3]?.text()).toBe('sealgate_hsm_up{hsm="hsm-a"} 1\n')
 })
 
+test('`?certificates=any` asks for less, and is told what is wrong nevertheless', async () => {
+  const ready = (wanted: string) => ({ ready: wanted === 'any', reasons: ['no HSM signs for a'] })
+  const { url } = await start({ ready })
+
+  const any = await fetch(`${url}/readyz?certificates=any`)
+  expect([any.status, await any.text()]).toEqual([200, 'ready\nno HSM signs for a\n'])
+  expect((await fetch(`${url}/readyz`)).status).toBe(503)
+})
+
 test('not ready is a 503 with the reasons', async () => {
   const { url } = await start({ ready: async () => ({ ready: false, reasons: ['no HSM signs for a', 'b'] }) })
 
