@@ -19,6 +19,8 @@ export interface TlsStats {
     readonly counts: readonly number[]
     readonly sum: number
   }[]
+  /** Handshakes suspended until their signature is there. */
+  readonly signaturesPending: number
   readonly connections: readonly {
     readonly listenerId: number
     readonly handshaking: number
@@ -65,6 +67,13 @@ export function tlsMetrics(
       type: 'histogram',
       aggregator: 'sum',
       values: stats.handshakeSeconds.flatMap(histogramSamples),
+    },
+    {
+      name: 'sealgate_handshakes_signing',
+      help: 'Handshakes that wait for their signature now; part of the handshaking connections.',
+      type: 'gauge',
+      aggregator: 'sum',
+      values: [{ labels: {}, value: stats.signaturesPending }],
     },
     {
       name: 'sealgate_connections_open',

@@ -37,6 +37,7 @@ afterAll(async () => {
 const INTERFACE: Readonly<Record<string, readonly string[]>> = {
   sealgate_handshakes_total: ['result', 'tls_version', 'resumed'],
   sealgate_handshake_seconds_count: ['resumed'],
+  sealgate_handshakes_signing: [],
   sealgate_signatures_total: ['hsm', 'scheme', 'result'],
   sealgate_sign_seconds_count: ['hsm', 'scheme'],
   sealgate_sign_wait_seconds_count: ['hsm', 'scheme'],

@@ -12,6 +12,7 @@ const STATS: TlsStats = {
     { result: 'failed', tlsVersion: '', resumed: false, count: 1 },
   ],
   handshakeSeconds: [{ resumed: false, bounds: [0.001, 0.01], counts: [4, 2, 1], sum: 0.25 }],
+  signaturesPending: 2,
   connections: [{ listenerId: 5, handshaking: 1, idle: 20, active: 3 }],
 }
 
@@ -30,6 +31,7 @@ describe('what the TLS threads count', () => {
       'sealgate_handshake_seconds_bucket{resumed="false",le="+Inf"} 7',
       'sealgate_handshake_seconds_sum{resumed="false"} 0.25',
       'sealgate_handshake_seconds_count{resumed="false"} 7',
+      'sealgate_handshakes_signing 2',
       'sealgate_connections_open{listener="listener-5",state="handshaking"} 1',
       'sealgate_connections_open{listener="listener-5",state="idle"} 20',
       'sealgate_connections_open{listener="listener-5",state="active"} 3',
@@ -39,10 +41,10 @@ describe('what the TLS threads count', () => {
 
   test('may be nothing at all', async () => {
     const text = await exposition([
-      tlsMetrics({ handshakes: [], handshakeSeconds: [], connections: [] }, String),
+      tlsMetrics({ handshakes: [], handshakeSeconds: [], signaturesPending: 0, connections: [] }, String),
     ])
 
-    expect(lines(text)).toEqual([])
+    expect(lines(text)).toEqual(['sealgate_handshakes_signing 0'])
   })
 })
 
