@@ -6,8 +6,9 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, test } from 'vitest'
+import { failures } from '../support/handshake-load.ts'
 import { figures, normalMs, onset, record } from './support/figures.ts'
-import { type StageOptions, TwoMembers } from './support/two-members.ts'
+import { expectUnharmed, type StageOptions, TwoMembers } from './support/two-members.ts'
 
 test.each<[string, StageOptions]>([
   ['ECDSA, with `verify: always`', { keyType: 'ec', config: { signing: { verify: 'always' } } }],
@@ -18,7 +19,7 @@ test.each<[string, StageOptions]>([
     await using stage = await TwoMembers.start(options)
     const normal = await stage.normal()
 
-    const { each, failed, firstError, span, result } = await stage.underLoad(async () => {
+    const outcome = await stage.underLoad(async () => {
       stage.setFaults('hsm-a', 'C_Sign wrong')
       await delay(TROUBLE_MS) // the length of the fault
       const { state } = await stage.status('hsm-a')
@@ -26,15 +27,21 @@ test.each<[string, StageOptions]>([
       return { state, recoveryMs: Math.round(await stage.untilUp('hsm-a')) }
     })
 
-    const during = figures(each, { ...span, toMs: span.fromMs + TROUBLE_MS })
-    const { recoveryMs } = result
+    const during = figures(outcome.each, { ...outcome.span, toMs: outcome.span.fromMs + TROUBLE_MS })
+    const { recoveryMs } = outcome.result
     record(`one member returns wrong signatures, ${kind}`, {
-      ...{ handshakes: each.length, failed, normal, onset: figures(each, onset(span)), during, recoveryMs },
+      ...{
+        handshakes: outcome.handshakes,
+        failed: failures(outcome),
+        normal,
+        onset: figures(outcome.each, onset(outcome.span)),
+        during,
+        recoveryMs,
+      },
     })
-    expect(firstError).toBe('')
-    expect(failed).toBe(0)
+    expectUnharmed(outcome)
     expect(during.p99Ms).toBeLessThanOrEqual(2 * normalMs(normal))
-    expect(result.state).not.toBe('up')
+    expect(outcome.result.state).not.toBe('up')
     const named = stage.sealgate.lines.filter(
       (line) => line.level === 'warn' && JSON.stringify(line).includes('hsm-a'),
     )

@@ -28,9 +28,16 @@ export interface Handshake {
   readonly failure: string | undefined
 }
 
-export interface SteadyLoad {
+export interface SteadyResult extends LoadResult {
+  /** In the order of their ends. */
+  readonly each: readonly Handshake[]
+}
+
+export interface RunningLoad {
   /** Begins no more handshakes, waits for those under way. */
-  stop(): Promise<LoadResult & { readonly each: readonly Handshake[] }>
+  stop(): Promise<SteadyResult>
+  /** All clients are gone at once, in the middle of whatever they do. */
+  kill(): Promise<void>
 }
 
 /** CLOCK_MONOTONIC, which the load generator writes down too. */
@@ -69,17 +76,18 @@ export class HandshakeLoad implements Disposable {
     return JSON.parse(stdout)
   }
 
-  /** Arrivals by the clock, `rate` a second, until it is stopped. @param args as for `run`. */
-  steady(port: number, { rate, args = [] }: { rate: number; args?: readonly string[] }): SteadyLoad {
+  /** Arrivals by the clock, `rate` a second, until it is stopped. */
+  steady(port: number, { rate }: { rate: number }): RunningLoad {
+    return this.start(port, '--rate', String(rate), '--concurrency', String(SLOTS), '--read-ticket')
+  }
+
+  /** Until it is stopped. @param args as for `run`. */
+  start(port: number, ...args: readonly string[]): RunningLoad {
     const each = join(this.#directory, 'each')
-    const child = spawn(
-      this.#program,
-      [
-        ...['--rate', String(rate), '--concurrency', String(SLOTS), '--seconds', String(ONE_DAY_S)],
-        ...['--read-ticket', '--each', each, ...args, `127.0.0.1:${port}`],
-      ],
-      { stdio: ['ignore', 'pipe', 'pipe'] },
-    )
+    const own = ['--seconds', String(ONE_DAY_S), '--each', each]
+    const child = spawn(this.#program, [...own, ...args, `127.0.0.1:${port}`], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
     this.#running.add(child)
     child.once('close', () => this.#running.delete(child))
     const output = { stdout: '', stderr: '' }
@@ -96,6 +104,10 @@ export class HandshakeLoad implements Disposable {
         const [status] = await closed
         if (status !== 0) throw new Error(`handshake-load ended with ${status}: ${output.stderr}`)
         return { ...JSON.parse(output.stdout), each: readEach(each) }
+      },
+      async kill() {
+        child.kill('SIGKILL')
+        await closed
       },
     }
   }

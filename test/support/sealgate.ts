@@ -186,14 +186,15 @@ export class Sealgate implements AsyncDisposable {
   }
 
   /** Conservation: no connection, no signature, no descriptor is left of what there was. */
-  async untilAtRest(): Promise<void> {
+  async untilAtRest(timeoutMs = REST_MS): Promise<void> {
     await vi.waitFor(
       async () => {
         // Before our own question, whose connection would count.
         const descriptors = this.descriptors()
         const metrics = await this.metrics()
         const connections = metrics.sum('sealgate_connections_open')
-        const signatures = metrics.sum('sealgate_signs_in_flight')
+        const signatures =
+          metrics.sum('sealgate_signs_in_flight') + metrics.sum('sealgate_handshakes_signing')
         // Counted, not compared: a host process that was started again has other pipes, but as many.
         const more = descriptors.length - this.#atStart.size
         const left = {
@@ -204,7 +205,7 @@ export class Sealgate implements AsyncDisposable {
         }
         if (connections + signatures > 0 || more > 0) throw new Error(`left over: ${JSON.stringify(left)}`)
       },
-      { timeout: REST_MS, interval: POLL_MS },
+      { timeout: timeoutMs, interval: POLL_MS },
     )
   }
 

@@ -10,7 +10,13 @@ import { createPublicKey, generateKeyPairSync } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, vi } from 'vitest'
-import { failures, type Handshake, HandshakeLoad, nowMs } from '../../support/handshake-load.ts'
+import {
+  failures,
+  HandshakeLoad,
+  nowMs,
+  type RunningLoad,
+  type SteadyResult,
+} from '../../support/handshake-load.ts'
 import { Faults } from '../../support/p11-faults.ts'
 import { descendants } from '../../support/process-tree.ts'
 import { type Sealgate, type Status, startSealgate } from '../../support/sealgate.ts'
@@ -28,9 +34,26 @@ export interface StageOptions {
   readonly keyType?: 'ec' | 'rsa'
   /** Over the defaults of a configuration. */
   readonly config?: object
+  /** Over the environment. */
+  readonly env?: NodeJS.ProcessEnv
+}
+
+export interface Outcome<T> extends SteadyResult {
+  /** What the event returned. */
+  readonly result: T
+  /** Of the event. */
+  readonly span: Span
 }
 
 type MemberStatus = Status['hsms'][number]
+
+/** What every row demands: not one handshake failed, all were full ones, and they came as fast as they should. */
+export function expectUnharmed(outcome: SteadyResult): void {
+  expect(outcome.firstError).toBe('')
+  expect(failures(outcome)).toBe(0)
+  expect(outcome.resumed).toBe(0)
+  expect(Math.ceil(outcome.started / outcome.seconds)).toBeGreaterThanOrEqual(RATE)
+}
 
 export class TwoMembers implements AsyncDisposable {
   readonly sealgate: Sealgate
@@ -38,7 +61,7 @@ export class TwoMembers implements AsyncDisposable {
   readonly #load: HandshakeLoad
   readonly #owned: readonly Disposable[]
 
-  static async start({ keyType = 'ec', config = {} }: StageOptions = {}): Promise<TwoMembers> {
+  static async start({ keyType = 'ec', config = {}, env = {} }: StageOptions = {}): Promise<TwoMembers> {
     const site = new Site()
     const [a, b] = [new SoftHsm(), new SoftHsm()]
     const load = await HandshakeLoad.compile()
@@ -49,7 +72,10 @@ export class TwoMembers implements AsyncDisposable {
       const hsms = { 'hsm-a': member(a, faults['hsm-a'], key), 'hsm-b': member(b, faults['hsm-b'], key) }
       const certificates = [site.certificateFor({ label: LABEL, spki: key.spki, hsms: MEMBERS })]
       // The upstream is asked for nothing: what is measured ends with the handshake.
-      const options = { config: site.config([9], { hsms, certificates, ...config }) }
+      const options = {
+        config: site.config([9], { hsms, certificates, ...config }),
+        env: { ...process.env, ...env },
+      }
       return new TwoMembers({ sealgate: await startSealgate(options), faults, load, owned })
     } catch (error) {
       for (const part of owned) part[Symbol.dispose]()
@@ -76,6 +102,11 @@ export class TwoMembers implements AsyncDisposable {
 
   clearFaults(member: MemberName): void {
     this.#faults[member].clear()
+  }
+
+  /** Clients that behave as the arguments of the load generator say, until they are told otherwise. */
+  clients(...args: readonly string[]): RunningLoad {
+    return this.#load.start(this.sealgate.port(), ...args)
   }
 
   async status(member: MemberName): Promise<MemberStatus> {
@@ -109,21 +140,13 @@ export class TwoMembers implements AsyncDisposable {
 
   /** What handshakes cost while nothing is wrong. */
   async normal(durationMs = 3_000): Promise<Figures> {
-    const { each, span } = await this.underLoad(async () => {
-      await delay(durationMs) // the length of a measurement
-      return undefined
-    })
-    return figures(each, span)
+    const outcome = await this.underLoad(() => delay(durationMs)) // the length of a measurement
+    expectUnharmed(outcome)
+    return figures(outcome.each, outcome.span)
   }
 
-  /**
-   * Load around an event. It begins when handshakes flow, and the load goes on a little after it.
-   *
-   * @throws when the load was not what it should have been; how it fared is for the caller to judge.
-   */
-  async underLoad<T>(
-    event: () => Promise<T>,
-  ): Promise<{ result: T; each: readonly Handshake[]; failed: number; firstError: string; span: Span }> {
+  /** Load around an event. It begins when handshakes flow, and the load goes on a little after it. */
+  async underLoad<T>(event: () => Promise<T>): Promise<Outcome<T>> {
     const load = this.#load.steady(this.sealgate.port(), { rate: RATE })
     const before = await this.#handshakes()
     await vi.waitFor(async () => expect(await this.#handshakes()).toBeGreaterThan(before + RATE / 2), HEAL)
@@ -134,11 +157,7 @@ export class TwoMembers implements AsyncDisposable {
     })
     const span = { fromMs, toMs: nowMs() }
     await delay(AFTERWARDS_MS) // what the event left behind would show now
-    const ended = await load.stop()
-
-    expect(ended.resumed).toBe(0)
-    expect(Math.ceil(ended.started / ended.seconds)).toBeGreaterThanOrEqual(RATE)
-    return { result, each: ended.each, failed: failures(ended), firstError: ended.firstError, span }
+    return { result, span, ...(await load.stop()) }
   }
 
   /**

@@ -1,0 +1,67 @@
+/**
+ * Both members hang, ten thousand clients wait for their signature at the same time, and all are gone at once. What
+ * they took is given back while the HSMs still hang, the signatures nobody waits for come to an end by themselves, and
+ * doing it all again takes no more memory than the first time. (test/native/leaving_clients_test.cc does the C++ side of
+ * it under AddressSanitizer.)
+ */
+
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { record } from './support/figures.ts'
+import { residentMiB } from './support/resource-samples.ts'
+import { expectUnharmed, MEMBERS, TwoMembers } from './support/two-members.ts'
+
+let stage: TwoMembers
+
+beforeAll(async () => {
+  stage = await TwoMembers.start({
+    // Room and time for all of them to wait; a client that was refused or timed out would not be waiting.
+    config: {
+      signing: { timeout: '15s', queue: 2 * CLIENTS },
+      tls: { handshake_timeout: '1m' },
+    },
+    env: { NODE_OPTIONS: '--max-semi-space-size=1' }, // see random-faults.test.ts
+  })
+})
+
+afterAll(() => stage?.[Symbol.asyncDispose]())
+
+test('ten thousand clients that leave while their signature is pending leave nothing behind', async () => {
+  const residentAfter: number[] = []
+  for (let round = 0; round < ROUNDS; round++) {
+    const descriptors = stage.sealgate.descriptors().length
+    for (const member of MEMBERS) stage.setFaults(member, 'C_Sign hang')
+    const clients = stage.clients('--concurrency', String(CLIENTS), '--timeout', '60')
+    await vi.waitFor(async () => expect(await waiting()).toBe(CLIENTS), PATIENCE)
+
+    await clients.kill()
+    await vi.waitFor(async () => {
+      expect(await waiting()).toBe(0)
+      // Some more may be questions of this test and hosts that are being started.
+      expect(stage.sealgate.descriptors().length).toBeLessThan(descriptors + 100)
+    }, PATIENCE)
+    for (const member of MEMBERS) stage.clearFaults(member)
+    await stage.sealgate.untilAtRest(PATIENCE.timeout)
+    for (const member of MEMBERS) await stage.untilUp(member)
+    residentAfter.push(Math.round(residentMiB(stage.sealgate.pid)))
+  }
+
+  const growthMiB = (residentAfter.at(-1) ?? Number.NaN) - (residentAfter[0] ?? Number.NaN)
+  record('10,000 clients leave while their signature is pending', {
+    rounds: ROUNDS,
+    residentAfter,
+    growthMiB,
+  })
+  expect(growthMiB).toBeLessThanOrEqual(FLAT_MIB)
+  expectUnharmed(await stage.underLoad(async () => {}))
+  await stage.finish()
+}, 120_000)
+
+async function waiting(): Promise<number> {
+  return (await stage.sealgate.metrics()).sum('sealgate_handshakes_signing')
+}
+
+const CLIENTS = 10_000
+const ROUNDS = 2
+const PATIENCE = { timeout: 40_000, interval: 50 }
+/** 800 bytes a client. */
+const FLAT_MIB = 8
