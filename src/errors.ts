@@ -109,6 +109,9 @@ export class HsmError extends SealgateError {
   }
 }
 
+/** The audit log: its file, its place, its room. */
+export class AuditError extends SealgateError {}
+
 /** A server of an upstream failed us. */
 export class UpstreamError extends SealgateError {
   /** `host:port` of the server, when one was chosen. */
@@ -171,6 +174,10 @@ export const CODES = {
   ERR_HSM_SIGN_TIMEOUT: { fault: 'hsm', retryable: false },
   ERR_HSM_ALL_FAILED: { fault: 'hsm', retryable: false, exit: 69 },
   ERR_HSM_CLOSED: { fault: 'bug', retryable: false },
+  ERR_AUDIT_FILE: { fault: 'operator', retryable: false, exit: 69 },
+  ERR_AUDIT_LOCKED: { fault: 'operator', retryable: false, exit: 69 },
+  ERR_AUDIT_FULL: { fault: 'operator', retryable: false },
+  ERR_AUDIT_READ: { fault: 'operator', retryable: false, exit: 66 },
   ERR_UPSTREAM_CONNECT: { fault: 'upstream', retryable: true, status: 502 },
   ERR_UPSTREAM_TIMEOUT: { fault: 'upstream', retryable: false, status: 504 },
   ERR_UPSTREAM_RESET: { fault: 'upstream', retryable: true, status: 502 },

@@ -97,6 +97,22 @@ export const ERROR_REFERENCE = {
     cure: 'Look at the first attempt.',
   },
   ERR_HSM_CLOSED: { means: 'A signature was asked for after the end.', cure: 'Report it.' },
+  ERR_AUDIT_FILE: {
+    means: 'The audit log cannot be opened at the start.',
+    cure: 'Give the user that runs Sealgate the right to write in its directory.',
+  },
+  ERR_AUDIT_LOCKED: {
+    means: 'Another live process writes the same audit log.',
+    cure: 'One file per process: change `audit.file`, or stop the other one.',
+  },
+  ERR_AUDIT_FULL: {
+    means: 'A signature waited for room in the audit log until `signing.timeout` (`overflow: block`).',
+    cure: 'Free the disk; `sealgate_audit_errors_total` has the reason.',
+  },
+  ERR_AUDIT_READ: {
+    means: '`sealgate audit verify` cannot read a file it was given.',
+    cure: 'Name the files of the log, all of them: `audit.jsonl*`.',
+  },
   ERR_UPSTREAM_CONNECT: {
     means: 'No connection to a server of the upstream.',
     cure: 'Is it running, and on that address?',

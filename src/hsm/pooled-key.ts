@@ -73,7 +73,9 @@ export class PooledKey implements SigningKey {
     this.#holders = options.holders
     this.#signing = options.signing
     // An RSA signature with a fault in it gives the private key away (Boneh, DeMillo, Lipton 1997).
-    this.#verify = options.signing.verify === 'always' || facts.keyType === 'rsa'
+    // A checkpoint is read years later: then is too late to learn that it was wrong.
+    this.#verify =
+      options.signing.verify === 'always' || facts.keyType === 'rsa' || options.purpose === 'audit-checkpoint'
     this.#hedge = options.signing.hedge === 'auto' && options.holders.length > 1
     this.#onWork = options.onWork
     this.#onUse = options.onUse

@@ -106,6 +106,45 @@ export function createMetrics() {
       registers,
     }),
 
+    auditRecords: new Counter({
+      name: 'sealgate_audit_records_total',
+      help: 'Records put into the chain of the audit log, by type.',
+      labelNames: ['type'],
+      registers,
+    }),
+    auditLost: new Counter({
+      name: 'sealgate_audit_lost_total',
+      help: 'Records that found no room (overflow: count); their number is itself a record.',
+      registers,
+    }),
+    auditErrors: new Counter({
+      name: 'sealgate_audit_errors_total',
+      help: 'Failed tries to write the audit log, by errno (ENOSPC, EACCES, ...).',
+      labelNames: ['reason'],
+      registers,
+    }),
+    auditUp: new Gauge({
+      name: 'sealgate_audit_up',
+      help: '1 when the last write succeeded, 0 while records stay in the buffer.',
+      registers,
+    }),
+    auditBuffered: new Gauge({
+      name: 'sealgate_audit_buffered_bytes',
+      help: 'Records that are not in the file yet.',
+      registers,
+    }),
+    auditWaiting: new Gauge({
+      name: 'sealgate_audit_waiting',
+      help: 'Signatures that wait for room in the audit log (overflow: block).',
+      registers,
+    }),
+    auditCheckpoints: new Counter({
+      name: 'sealgate_audit_checkpoints_total',
+      help: 'Checkpoints of the audit log, by result (ok or the error code).',
+      labelNames: ['result'],
+      registers,
+    }),
+
     requests: new Counter({
       name: 'sealgate_requests_total',
       help: 'HTTP requests that ended, by status class (2xx ... 5xx, or aborted).',

@@ -20,12 +20,14 @@ const LEAVES = ['errors', 'log', 'signing', 'metrics/metrics']
 
 const TABLE: Readonly<Record<string, Rule>> = {
   app: {
-    may: ['config', 'tls', 'hsm', 'proxy', 'upstream', 'admin', 'metrics', 'native'],
+    may: ['config', 'tls', 'hsm', 'audit', 'proxy', 'upstream', 'admin', 'metrics', 'native'],
   },
-  cli: { may: ['app', 'config'] },
-  config: { may: [], types: ['hsm/options', 'proxy/options', 'tls/options', 'upstream/options'] },
+  cli: { may: ['app', 'audit', 'config'] },
+  config: { may: [], types: ['audit/options', 'hsm/options', 'proxy/options', 'tls/options', 'upstream/options'] },
   tls: { may: ['native'] },
   hsm: { may: [] },
+  // It records what the pool tells it, and checks signatures as the pool does.
+  audit: { may: ['hsm/verify-signature'], types: ['hsm/key-use', 'hsm/options'] },
   proxy: { may: ['upstream', 'native'] },
   upstream: { may: [] },
   admin: { may: ['metrics'] },

@@ -1,0 +1,53 @@
+/** Takes the place of an audit log: locks it, and finds the record that the next one is anchored in. */
+
+import { AuditError } from '../errors.ts'
+import { type Head, NO_HEAD } from './chain.ts'
+import { FileLock } from './file-lock.ts'
+import { LogFile } from './log-file.ts'
+import { moveAside, rotatedFiles } from './rotated-files.ts'
+import { readTail, type Torn } from './tail.ts'
+
+export interface Place {
+  readonly lock: FileLock
+  readonly file: LogFile
+  readonly head: Head
+  /** The file ends in the middle of a line; what is written next begins with a newline. */
+  readonly torn: Torn | undefined
+  /** Where a file is now whose last record was changed; nothing is anchored in it. */
+  readonly damaged: string | undefined
+}
+
+/** @throws {AuditError} `ERR_AUDIT_LOCKED`, `ERR_AUDIT_FILE`. */
+export async function openPlace(path: string): Promise<Place> {
+  let lock: FileLock | undefined
+  try {
+    lock = await FileLock.acquire(path)
+    return { lock, ...(await openFile(path)) }
+  } catch (cause) {
+    await lock?.release()
+    if (cause instanceof AuditError) throw cause
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new AuditError('ERR_AUDIT_FILE', `the audit log ${path} cannot be opened: ${reason}`, { cause })
+  }
+}
+
+async function openFile(path: string): Promise<Omit<Place, 'lock'>> {
+  const file = await LogFile.open(path)
+  if (file.size > 0) {
+    const { head, torn, damaged } = await readTail(path)
+    if (damaged) {
+      await file.close()
+      const kept = await moveAside(path)
+      return { file: await LogFile.open(path), head: NO_HEAD, torn: undefined, damaged: kept }
+    }
+    return { file, head: head ?? (await headOfRotated(path)), torn, damaged: undefined }
+  }
+  return { file, head: await headOfRotated(path), torn: undefined, damaged: undefined }
+}
+
+/** A crash between a rotation and the first record after it: the chain ends in the file before. */
+async function headOfRotated(path: string): Promise<Head> {
+  const latest = (await rotatedFiles(path)).at(-1)
+  if (latest === undefined) return NO_HEAD
+  return (await readTail(latest.path)).head ?? NO_HEAD
+}
