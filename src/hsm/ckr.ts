@@ -34,7 +34,7 @@ export interface ReturnValue {
 /** The row of a return value. Unknown ones, vendors' own among them, mean `if-lasting` and keep their number as name. */
 export function returnValue(rv: number): ReturnValue {
   return (
-    rows.get(rv) ?? { name: `0x${rv.toString(16)}`, code: 'ERR_HSM_FAILED', action: 'fail-over', busy: false }
+    rows.get(rv) ?? { name: `0x${rv.toString(16)}`, code: 'ERR_HSM_FAILED', action: 'if-lasting', busy: false }
   )
 }
 
