@@ -22,6 +22,7 @@ import { startRedirect } from './proxy/redirect.ts'
 import { HttpWorkers } from './proxy/workers.ts'
 import { provePort } from './tls/prove-port.ts'
 import { type TcpRoute, TlsFront } from './tls/tls-front.ts'
+import { proxyHeader } from './upstream/proxy-header.ts'
 import { TcpUpstream } from './upstream/tcp.ts'
 
 export interface App {
@@ -307,6 +308,7 @@ class RunningApp implements App {
       port: address.port,
       mode: protocol,
       alpn: protocol === 'http' ? HTTP_ALPN : listener.alpn,
+      proxyNetworks: listener.proxyNetworks,
       idleTimeoutMs: protocol === 'http' ? listener.http.keepAliveMs : this.#config.tls.handshakeTimeoutMs,
     })
     this.listeners.push({ name, protocol, host: address.host, port })
@@ -338,8 +340,9 @@ class RunningApp implements App {
     const options = this.#config.upstreams.find((upstream) => upstream.name === name)
     const upstream = this.#tcpUpstreams.get(name)
     if (options === undefined || upstream === undefined) throw new RangeError(`no upstream "${name}"`)
-    const { connectTimeoutMs, idleTimeoutMs } = options
-    return { addresses: await upstream.addresses(), connectTimeoutMs, idleTimeoutMs }
+    const { connectTimeoutMs, idleTimeoutMs, sendProxyHeader } = options
+    const preface = sendProxyHeader ? proxyHeader(connection) : new Uint8Array()
+    return { addresses: await upstream.addresses(), connectTimeoutMs, idleTimeoutMs, preface }
   }
 
   #readiness(wanted: 'every' | 'any'): Readiness {

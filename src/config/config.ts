@@ -3,7 +3,7 @@
 import type { HsmOptions, KeyOptions, SigningOptions } from '../hsm/options.ts'
 import type { LogLevel } from '../log.ts'
 import type { HttpListenerOptions } from '../proxy/options.ts'
-import type { CertificateOptions, ListenAddress, TlsOptions } from '../tls/options.ts'
+import type { CertificateOptions, ListenAddress, Network, TlsOptions } from '../tls/options.ts'
 import type { UpstreamOptions } from '../upstream/options.ts'
 
 export interface Config {
@@ -30,12 +30,15 @@ export type ListenerOptions =
       readonly protocol: 'http'
       readonly name: string
       readonly address: ListenAddress
+      /** Balancers that begin with a PROXY header. */
+      readonly proxyNetworks: readonly Network[]
       readonly http: HttpListenerOptions
     }
   | {
       readonly protocol: 'tcp'
       readonly name: string
       readonly address: ListenAddress
+      readonly proxyNetworks: readonly Network[]
       readonly upstream: string
       readonly alpn: readonly string[]
     }

@@ -5,7 +5,7 @@
 
 import { isIP } from 'node:net'
 import { z } from 'zod'
-import type { ListenAddress } from '../tls/options.ts'
+import type { ListenAddress, Network } from '../tls/options.ts'
 import { DURATION_UNITS, formatDuration, formatSize, parseDuration, parseSize, SIZE_UNITS } from './units.ts'
 
 /** Text without control characters; a number or `yes` without quotes is refused, not converted. */
@@ -67,6 +67,23 @@ export function integer(bounds: { min: number; max: number }) {
     .min(bounds.min, `is too small: ${range}`)
     .max(bounds.max, `is too large: ${range}`)
     .meta({ 'x-type': 'number', 'x-bounds': range })
+}
+
+/** `10.0.0.0/8`, `2001:db8::/32`, or one address. */
+export function network() {
+  return z
+    .string()
+    .transform((value, context): Network => {
+      const [address = '', bits, ...more] = value.split('/')
+      const width = isIP(address) === 6 ? 128 : 32
+      const prefix = bits === undefined ? width : /^\d{1,3}$/.test(bits) ? Number(bits) : Number.NaN
+      if (isIP(address) !== 0 && !address.includes('%') && prefix <= width && more.length === 0)
+        return { address, prefix }
+      const message = 'is no network: write an IP address and the length of its prefix, e.g. 10.0.0.0/8'
+      context.issues.push({ code: 'custom', message, input: value })
+      return z.NEVER
+    })
+    .meta({ 'x-type': 'network' })
 }
 
 /** `127.0.0.1:443`, `[::]:443`: an IP address and a port. */

@@ -1,7 +1,7 @@
 /** `listeners` → ListenerOptions: routes that lead somewhere, and no two on one address. */
 
 import type { Route } from '../proxy/options.ts'
-import type { ListenAddress } from '../tls/options.ts'
+import type { ListenAddress, Network } from '../tls/options.ts'
 import type { UpstreamOptions, UpstreamServer } from '../upstream/options.ts'
 import type { ListenerOptions } from './config.ts'
 import type { Path } from './document.ts'
@@ -34,14 +34,37 @@ export function resolveListener(
         headerTimeoutMs: value.header_timeout,
         keepAliveMs: value.keep_alive,
       }
-      return { protocol: 'http', name, address, http }
+      return { protocol: 'http', name, address, proxyNetworks: proxyNetworks(path, value, context), http }
     }
     case 'tcp':
       checkUpstream([...path, 'upstream'], { name: value.upstream, scheme: 'tcp' }, targets, context)
-      return { protocol: 'tcp', name, address, upstream: value.upstream, alpn: value.alpn }
+      return {
+        protocol: 'tcp',
+        name,
+        address,
+        proxyNetworks: proxyNetworks(path, value, context),
+        upstream: value.upstream,
+        alpn: value.alpn,
+      }
     case 'redirect':
       return { protocol: 'redirect', name, address }
   }
+}
+
+function proxyNetworks(
+  path: Path,
+  { proxy_protocol }: Pick<HttpEntry, 'proxy_protocol'>,
+  { report }: Context,
+): readonly Network[] {
+  const networks = proxy_protocol?.from ?? []
+  const everybody = networks.findIndex(({ prefix }) => prefix === 0)
+  if (everybody >= 0) {
+    report.warn(
+      [...path, 'proxy_protocol', 'from', everybody],
+      'is everybody: whoever connects can claim any address; name the networks of the balancers only',
+    )
+  }
+  return networks
 }
 
 /** Upstreams that the listener sends to. */

@@ -6,7 +6,7 @@
  */
 
 import { z } from 'zod'
-import { address, duration, integer, name, path, size, text, threadCount } from './fields.ts'
+import { address, duration, integer, name, network, path, size, text, threadCount } from './fields.ts'
 
 const SECOND = 1_000
 const MINUTE = 60 * SECOND
@@ -130,6 +130,21 @@ const routeSchema = z
   })
   .meta({ title: 'listeners[].routes[]' })
 
+const proxyProtocol = () =>
+  z
+    .strictObject({
+      from: z
+        .array(network())
+        .min(1, 'is empty: name the networks of the balancers')
+        .meta({ 'x-type': 'list of networks' })
+        .describe(
+          'Where balancers are: connections from here must begin with a PROXY header, whose source becomes the client in logs and `X-Forwarded-For`. Everybody else speaks TLS at once and cannot claim an address.',
+        ),
+    })
+    .optional()
+    .describe('A balancer in front sends the PROXY protocol, version 1 or 2.')
+    .meta({ title: 'listeners[].proxy_protocol' })
+
 const listenerKeys = {
   address: address().describe(
     'Where to listen: an IP address and a port. `0.0.0.0` and `[::]` mean all addresses, port 0 any free one.',
@@ -163,6 +178,7 @@ export const listenerSchema = z.discriminatedUnion('protocol', [
         .describe(
           'A connection without a request is closed after this. Keep it above the idle timeout of a load balancer in front.',
         ),
+      proxy_protocol: proxyProtocol(),
     })
     .meta({ title: 'listeners[] with protocol: http' }),
   z
@@ -177,6 +193,7 @@ export const listenerSchema = z.discriminatedUnion('protocol', [
         .describe(
           'Application protocols to agree on (RFC 7301), most wanted first. Absent: none is negotiated.',
         ),
+      proxy_protocol: proxyProtocol(),
     })
     .meta({ title: 'listeners[] with protocol: tcp' }),
   z
@@ -218,6 +235,12 @@ export const upstreamSchema = z
     idle_timeout: duration({ min: 1 * SECOND, max: 7 * DAY })
       .prefault('10m')
       .describe('tcp: a connection without a byte either way is closed after this.'),
+    proxy_protocol: z
+      .enum(['off', 'v2'])
+      .prefault('off')
+      .describe(
+        'tcp: v2 sends each server a PROXY header first, with the client and what TLS agreed on. The server must expect it.',
+      ),
   })
   .meta({ title: 'upstreams.NAME' })
 

@@ -34,11 +34,7 @@ export interface Terminator {
    */
   finishSign(handle: number, signature: Uint8Array | null, reason?: string): void
   /** tcp mode: try these addresses in order; an empty list closes the connection. A handle that is gone is ignored. */
-  connectUpstream(
-    handle: number,
-    addresses: readonly NativeAddress[],
-    timeouts: { connectTimeoutMs: number; idleTimeoutMs: number },
-  ): void
+  connectUpstream(handle: number, addresses: readonly NativeAddress[], options: NativeConnectOptions): void
   /** Idle connections (no plaintext yet) are closed with close_notify; the others end by themselves. */
   drain(): void
   stats(): NativeStats
@@ -116,6 +112,21 @@ export interface NativeListener {
   readonly alpn: readonly string[]
   /** http: from the handshake to the first byte of plaintext. */
   readonly idleTimeoutMs: number
+  /** Connections from here begin with a PROXY header, version 1 or 2; connections from elsewhere with TLS. */
+  readonly proxyNetworks: readonly NativeNetwork[]
+}
+
+export interface NativeConnectOptions {
+  readonly connectTimeoutMs: number
+  readonly idleTimeoutMs: number
+  /** What the upstream gets before the first byte of the client; may be empty. */
+  readonly preface: Uint8Array
+}
+
+/** A range of addresses: 10.0.0.0/8 is `{ address: '10.0.0.0', prefix: 8 }`. */
+export interface NativeNetwork {
+  readonly address: string
+  readonly prefix: number
 }
 
 export interface NativeAddress {
@@ -150,7 +161,7 @@ export type NativeEvent =
       readonly serverName: string | undefined
       readonly peer: string
       readonly peerPort: number
-      /** `timeout`, `peer closed`, what `finishSign` was told, or OpenSSL's reason, e.g. `no shared cipher`. */
+      /** `timeout`, `peer closed`, `no PROXY header`, what `finishSign` was told, or OpenSSL's reason, e.g. `no shared cipher`. */
       readonly reason: string
       readonly durationMs: number
     }

@@ -29,6 +29,13 @@ Handle ToHandle(const Napi::Value& value) {
   return static_cast<Handle>(value.As<Napi::Number>().Int64Value());
 }
 
+// TypeScript has checked it.
+Network ToNetwork(const Napi::Value& value) {
+  const auto object = value.As<Napi::Object>();
+  return Network::Parse(ToText(object.Get("address")), ToUint32(object.Get("prefix")))
+      .value_or(Network::None());
+}
+
 CertificateSpec ToCertificate(const Napi::Value& value) {
   const auto object = value.As<Napi::Object>();
   return {.chain = ToVector<Bytes>(object.Get("chain"), ToBytes), .key_id = ToUint32(object.Get("keyId"))};
@@ -148,6 +155,7 @@ class TerminatorWrap final : public Napi::ObjectWrap<TerminatorWrap> {
         .address = *address,
         .alpn = ToVector<std::string>(object.Get("alpn"), ToText),
         .idle_timeout_ms = ToUint32(object.Get("idleTimeoutMs")),
+        .proxy_networks = ToVector<Network>(object.Get("proxyNetworks"), ToNetwork),
     });
     if (port < 0) return ThrowErrno(info.Env(), -port);
     return Napi::Number::New(info.Env(), port);
@@ -171,12 +179,13 @@ class TerminatorWrap final : public Napi::ObjectWrap<TerminatorWrap> {
 
   void JS_connectUpstream(const Napi::CallbackInfo& info) {
     const Handle handle = ToHandle(info[0]);
-    const auto timeouts = info[2].As<Napi::Object>();
+    const auto options = info[2].As<Napi::Object>();
     ConnectUpstream command{
         .handle = handle,
         .addresses = {},
-        .connect_timeout_ms = ToUint32(timeouts.Get("connectTimeoutMs")),
-        .idle_timeout_ms = ToUint32(timeouts.Get("idleTimeoutMs")),
+        .connect_timeout_ms = ToUint32(options.Get("connectTimeoutMs")),
+        .idle_timeout_ms = ToUint32(options.Get("idleTimeoutMs")),
+        .preface = ToBytes(options.Get("preface")),
     };
     const auto addresses = info[1].As<Napi::Array>();
     for (uint32_t i = 0; i < addresses.Length(); ++i) {

@@ -4,6 +4,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "tls_thread.h"
@@ -51,6 +52,7 @@ struct Connection::TcpRoute {
   std::string current;  // host:port
   uint32_t connect_timeout_ms = 0;
   uint32_t idle_timeout_ms = 0;
+  Bytes preface;
   UniqueFd fd;
   std::unique_ptr<PollHandle> poll;
 };
@@ -75,6 +77,9 @@ Connection::Connection(TlsThread* thread, Handle handle, UniqueFd fd, const Sock
       started_ns_(uv_hrtime()),
       peer_(peer),
       fd_(std::move(fd)) {
+  const auto& networks = listener_->proxy_networks;
+  if (std::any_of(networks.begin(), networks.end(), [&](const Network& net) { return net.Contains(peer_); }))
+    proxy_header_ = std::make_unique<ProxyHeader>();
   listener_->handshaking.fetch_add(1, std::memory_order_relaxed);
   thread_->HandshakeBegan();
 }
@@ -100,6 +105,7 @@ void Connection::OnTlsReady(int events) {
   if (tls_ != nullptr && (events & UV_READABLE) != 0) tls_->MarkReadable();
   switch (state_) {
     case State::kAccepted:
+      if (proxy_header_ != nullptr && !ReadProxyHeader()) return;
       tls_ = TlsStream::Create(fd_.get(), &thread_->egress(), this);
       if (tls_ == nullptr) return OnHandshakeFailed("out of memory");
       Enter(State::kHandshaking);
@@ -126,6 +132,33 @@ void Connection::OnTlsReady(int events) {
       return Discard();
     case State::kClosed:
       return;
+  }
+}
+
+// Takes the header and nothing behind it: the rest is OpenSSL's to read. False: there is more to come, or it
+// was no header.
+bool Connection::ReadProxyHeader() {
+  for (;;) {
+    const std::span<uint8_t> scratch = thread_->scratch();
+    const ssize_t n = recv(fd_.get(), scratch.data(), scratch.size(), MSG_PEEK);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return false;
+    if (n <= 0) {
+      OnHandshakeFailed(n == 0 ? "peer closed" : ErrnoText(errno));
+      return false;
+    }
+    size_t taken = 0;
+    const ProxyHeader::Result result = proxy_header_->Take(scratch.first(static_cast<size_t>(n)), &taken);
+    // What was just seen there is still there.
+    (void)recv(fd_.get(), scratch.data(), taken, 0);
+    if (result == ProxyHeader::Result::kMore) continue;
+    if (result == ProxyHeader::Result::kMalformed) {
+      OnHandshakeFailed("no PROXY header");
+      return false;
+    }
+    if (proxy_header_->source()) peer_ = *proxy_header_->source();
+    proxy_header_.reset();
+    return true;
   }
 }
 
@@ -268,6 +301,7 @@ void Connection::RouteTo(ConnectUpstream command) {
   route_->addresses = std::move(command.addresses);
   route_->connect_timeout_ms = command.connect_timeout_ms;
   route_->idle_timeout_ms = command.idle_timeout_ms;
+  route_->preface = std::move(command.preface);
   ConnectNext();
 }
 
@@ -321,6 +355,7 @@ void Connection::StartRelay(UniqueFd plain, std::span<const uint8_t> first, bool
   if (relay_ == nullptr) return Close();
   Enter(State::kRelaying);
   SetDeadline(0);
+  if (route_ != nullptr) relay_->Announce(route_->preface);
   relay_->Begin(first);
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "messages.h"
+#include "proxy_header.h"
 #include "relay.h"
 #include "socket.h"
 #include "tls_stream.h"
@@ -77,6 +78,7 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   void WantPump() override;
 
   void OnTlsReady(int events);
+  [[nodiscard]] bool ReadProxyHeader();
   void OnReadableWhileSigning(int events);
   void OnUpstreamReady(int status);
   void OnHandshakeDone();
@@ -113,9 +115,10 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   std::unique_ptr<PollHandle> poll_;
   std::unique_ptr<TlsStream> tls_;
   std::string sign_failure_;
-  std::unique_ptr<TcpRoute> route_;     // tcp mode, from ConnectUpstream on
-  std::shared_ptr<Receiver> receiver_;  // http mode, once a worker has the connection
-  std::unique_ptr<Relay> relay_;        // last: borrows tls_
+  std::unique_ptr<ProxyHeader> proxy_header_;  // until it has been read
+  std::unique_ptr<TcpRoute> route_;            // tcp mode, from ConnectUpstream on
+  std::shared_ptr<Receiver> receiver_;         // http mode, once a worker has the connection
+  std::unique_ptr<Relay> relay_;               // last: borrows tls_
 };
 
 }  // namespace sealgate

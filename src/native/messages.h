@@ -11,6 +11,7 @@
 
 #include "contexts.h"
 #include "mailbox.h"
+#include "network.h"
 #include "socket.h"
 #include "ticket_keys.h"
 
@@ -27,6 +28,8 @@ struct ListenerState {
   ListenerMode mode = ListenerMode::kHttp;
   Bytes alpn_protocols;  // wire form, RFC 7301 §3.1
   uint32_t idle_timeout_ms = 0;
+  // Connections from here begin with a PROXY header.
+  std::vector<Network> proxy_networks;
   std::atomic<int64_t> handshaking{0};
   std::atomic<int64_t> idle{0};
   std::atomic<int64_t> active{0};
@@ -121,6 +124,7 @@ struct ConnectUpstream {
   std::vector<SocketAddress> addresses;
   uint32_t connect_timeout_ms = 0;
   uint32_t idle_timeout_ms = 0;
+  Bytes preface{};  // what the upstream gets before the first byte of the peer
 };
 
 struct AbortConnection {

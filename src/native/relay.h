@@ -49,6 +49,8 @@ class Relay final : public PollHandle::Target {
                                                      std::span<uint8_t> scratch, Owner* owner,
                                                      Options options);
 
+  // Our own word to the plaintext side, before anything of the peer's. Before Begin().
+  void Announce(std::span<const uint8_t> preface) { WritePlain(preface); }
   // Bytes that were read from the TLS side before there was a relay.
   void Begin(std::span<const uint8_t> first);
   // Moves what can be moved. Call when the TLS socket is ready.

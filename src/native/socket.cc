@@ -31,6 +31,22 @@ std::optional<SocketAddress> SocketAddress::Parse(const std::string& host, uint1
   return std::nullopt;
 }
 
+SocketAddress SocketAddress::OfIpv4(std::span<const uint8_t, 4> bytes, uint16_t port) {
+  SocketAddress address;
+  address.address_.v4.sin_family = AF_INET;
+  address.address_.v4.sin_port = htons(port);
+  std::memcpy(&address.address_.v4.sin_addr, bytes.data(), bytes.size());
+  return address;
+}
+
+SocketAddress SocketAddress::OfIpv6(std::span<const uint8_t, 16> bytes, uint16_t port) {
+  SocketAddress address;
+  address.address_.v6.sin6_family = AF_INET6;
+  address.address_.v6.sin6_port = htons(port);
+  std::memcpy(&address.address_.v6.sin6_addr, bytes.data(), bytes.size());
+  return address;
+}
+
 SocketAddress SocketAddress::Local(int fd) {
   SocketAddress address;
   socklen_t size = kCapacity;
@@ -48,6 +64,17 @@ std::string SocketAddress::host() const {
     uv_ip6_name(&address_.v6, text.data(), text.size());
   }
   return text.data();
+}
+
+std::array<uint8_t, 16> SocketAddress::mapped() const {
+  std::array<uint8_t, 16> bytes{};
+  if (family() == AF_INET) {
+    bytes[10] = bytes[11] = 0xff;
+    std::memcpy(&bytes[12], &address_.v4.sin_addr, 4);
+  } else {
+    std::memcpy(bytes.data(), &address_.v6.sin6_addr, bytes.size());
+  }
+  return bytes;
 }
 
 uint16_t SocketAddress::port() const {

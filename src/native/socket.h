@@ -6,10 +6,12 @@
 #include <sys/socket.h>
 #include <uv.h>
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -42,10 +44,15 @@ class SocketAddress final {
   SocketAddress() = default;
   // host is an IP address; IPv6 may carry a scope (fe80::1%eth0).
   [[nodiscard]] static std::optional<SocketAddress> Parse(const std::string& host, uint16_t port);
+  // In network order, as on the wire.
+  [[nodiscard]] static SocketAddress OfIpv4(std::span<const uint8_t, 4> bytes, uint16_t port);
+  [[nodiscard]] static SocketAddress OfIpv6(std::span<const uint8_t, 16> bytes, uint16_t port);
   [[nodiscard]] static SocketAddress Local(int fd);
 
   [[nodiscard]] std::string host() const;  // IPv4-mapped IPv6 is shown as IPv4
   [[nodiscard]] uint16_t port() const;
+  // In network order; IPv4 as IPv4-mapped IPv6 (RFC 4291 §2.5.5.2).
+  [[nodiscard]] std::array<uint8_t, 16> mapped() const;
   [[nodiscard]] int family() const { return address_.v6.sin6_family; }
   [[nodiscard]] const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&address_); }
   [[nodiscard]] sockaddr* data() { return reinterpret_cast<sockaddr*>(&address_); }

@@ -80,6 +80,7 @@ int Terminator::Listen(const ListenerSpec& spec) {
   state->id = spec.id;
   state->mode = spec.mode;
   state->alpn_protocols = AlpnWireForm(spec.alpn);
+  state->proxy_networks = spec.proxy_networks;
   state->idle_timeout_ms = spec.idle_timeout_ms;
   listeners_[spec.id] = state;
   for (size_t i = 0; i < threads_.size(); ++i) {

@@ -22,6 +22,7 @@ struct ListenerSpec {
   SocketAddress address;
   std::vector<std::string> alpn;
   uint32_t idle_timeout_ms = 0;
+  std::vector<Network> proxy_networks;
 };
 
 // The TLS threads and what they share. Knows nothing of Node: the binding gives it the functions that wake

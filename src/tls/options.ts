@@ -19,6 +19,13 @@ export interface TlsOptions {
   readonly ticketRotationMs: number
 }
 
+/** A range of addresses: 10.0.0.0/8. */
+export interface Network {
+  /** IP address; bits behind the prefix do not count. */
+  readonly address: string
+  readonly prefix: number
+}
+
 /** host is an IP address or a name to bind; `::` and `0.0.0.0` mean all. */
 export interface ListenAddress {
   readonly host: string

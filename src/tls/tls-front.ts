@@ -12,6 +12,7 @@ import type { Log } from '../log.ts'
 import type {
   NativeAddon,
   NativeAddress,
+  NativeConnectOptions,
   NativeEstablished,
   NativeEvent,
   NativeListener,
@@ -26,11 +27,9 @@ import { tlsPolicy } from './policy.ts'
 import { TicketKeys } from './ticket-keys.ts'
 
 /** Where one connection in tcp mode goes. */
-export interface TcpRoute {
+export interface TcpRoute extends NativeConnectOptions {
   /** IP addresses in the order in which to try them. */
   readonly addresses: readonly NativeAddress[]
-  readonly connectTimeoutMs: number
-  readonly idleTimeoutMs: number
 }
 
 export interface TlsFrontOptions {
@@ -169,7 +168,7 @@ export class TlsFront {
   }
 
   async #route(connection: NativeEstablished): Promise<void> {
-    const closed = { connectTimeoutMs: 1, idleTimeoutMs: 1 }
+    const closed = { connectTimeoutMs: 1, idleTimeoutMs: 1, preface: NOTHING }
     try {
       const route = await this.#options.routeTcp(connection)
       this.#terminator.connectUpstream(connection.handle, route.addresses, route)
@@ -209,6 +208,7 @@ export class TlsFront {
   }
 }
 
+const NOTHING = new Uint8Array()
 const SIGNATURE_FAILED = 'signature failed'
 
 function failureText(error: unknown): string {

@@ -13,6 +13,8 @@ export interface UpstreamOptions {
   readonly connections: number
   /** tcp: a connection without a byte either way is closed after this. */
   readonly idleTimeoutMs: number
+  /** tcp: the server gets a PROXY header first. */
+  readonly sendProxyHeader: boolean
 }
 
 export interface UpstreamServer {

@@ -43,6 +43,25 @@ class Tcp : public testing::Test {
   PlainServer server_;
 };
 
+TEST_F(Tcp, TheUpstreamGetsThePrefaceBeforeTheClientsFirstByteAndItIsNotCounted) {
+  front_.SetRouting({.addresses = {Loopback(server_.port())}, .preface = {'h', 'i'}});
+  TlsClient client(front_.port());
+  ASSERT_TRUE(client.Handshake());
+  const UniqueFd upstream = server_.Accept();
+  EXPECT_EQ(ReadExactly(upstream.get(), 2), "hi");  // a server that speaks first may do so now
+  ASSERT_TRUE(client.Write("there"));
+
+  EXPECT_EQ(ReadExactly(upstream.get(), 5), "there");
+
+  SendAll(upstream.get(), "!");
+  EXPECT_EQ(client.ReadExactly(1), "!");
+  client.CloseNotify();
+  shutdown(upstream.get(), SHUT_WR);
+  const auto closed = front_.Next<ConnectionClosed>();
+  ASSERT_TRUE(closed);
+  EXPECT_EQ(closed->bytes_received, 5);
+}
+
 TEST_F(Tcp, AnEndOfTheClientReachesTheUpstreamWhichMayGoOn) {
   Pair pair = Connected();
 

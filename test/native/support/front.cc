@@ -58,6 +58,7 @@ Front::Front(Options options) {
       .address = Loopback(0),
       .alpn = options.alpn,
       .idle_timeout_ms = options.idle_timeout_ms,
+      .proxy_networks = options.proxy_networks,
   });
   if (port < 0) throw std::runtime_error("listen: " + std::to_string(port));
   port_ = static_cast<uint16_t>(port);
@@ -130,6 +131,7 @@ void Front::ReadMailboxes() {
                                                   .addresses = routing_.addresses,
                                                   .connect_timeout_ms = routing_.connect_timeout_ms,
                                                   .idle_timeout_ms = routing_.idle_timeout_ms,
+                                                  .preface = routing_.preface,
                                               });
     }
     established.Push(std::move(facts));

@@ -30,6 +30,7 @@ struct TcpRouting {
   std::vector<SocketAddress> addresses;
   uint32_t connect_timeout_ms = 5000;
   uint32_t idle_timeout_ms = 60'000;
+  Bytes preface{};
 };
 
 [[nodiscard]] PolicySpec DefaultPolicy();
@@ -52,6 +53,7 @@ class Front final {
     uint32_t idle_timeout_ms = 60'000;
     ListenerMode mode = ListenerMode::kHttp;
     std::vector<std::string> alpn{};
+    std::vector<Network> proxy_networks{};
     std::vector<CredentialsSpec> credentials{Credentials({"one.example"}, {KeyKind::kP256})};
     PolicySpec policy = DefaultPolicy();
     // Called on the TLS thread, in the middle of the handshake step that asks for a signature.

@@ -100,6 +100,7 @@ std::string ReadExactly(int fd, size_t count) {
 
 TlsClient::TlsClient(uint16_t port, const Options& options)
     : fd_(ConnectWith(port, options.tiny_window)), ctx_(SSL_CTX_new(TLS_client_method())) {
+  SendAll(fd_.get(), options.preface);
   SSL_CTX_set_session_cache_mode(ctx_.get(), SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
   SSL_CTX_sess_set_new_cb(ctx_.get(), [](SSL* ssl, SSL_SESSION* session) {
     static_cast<TlsClient*>(SSL_get_app_data(ssl))->session_.reset(session);

@@ -41,6 +41,7 @@ class TlsClient final {
     std::string signature_schemes{};  // OpenSSL's syntax; empty: OpenSSL's default
     std::vector<std::string> alpn{};
     SSL_SESSION* session = nullptr;
+    std::string preface{};     // what a balancer sends before the client's first byte
     bool tiny_window = false;  // the server's socket is full after some 30 KB
   };
   explicit TlsClient(uint16_t port) : TlsClient(port, Options{}) {}

@@ -131,6 +131,7 @@ function upstreamOptions(
     keepAliveMs: 5_000,
     connections: 64,
     idleTimeoutMs: 60_000,
+    sendProxyHeader: false,
     ...overrides,
   }
 }
