@@ -24,6 +24,7 @@ import { provePort } from './tls/prove-port.ts'
 import { type TcpRoute, TlsFront } from './tls/tls-front.ts'
 import { proxyHeader } from './upstream/proxy-header.ts'
 import { TcpUpstream } from './upstream/tcp.ts'
+import { compileTcpRoutes, type TcpRouter } from './upstream/tcp-routes.ts'
 
 export interface App {
   /** As bound, in the order of the configuration. */
@@ -113,6 +114,7 @@ class RunningApp implements App {
   readonly #metrics = createMetrics()
   readonly #signing: SigningService
   readonly #tcpUpstreams: ReadonlyMap<string, TcpUpstream>
+  readonly #tcpRoutes: ReadonlyMap<number, TcpRouter>
   /** What has started, last first. */
   readonly #stops: (() => unknown)[] = []
   #tls: TlsFront | undefined
@@ -142,6 +144,11 @@ class RunningApp implements App {
     })
     this.#tcpUpstreams = new Map(
       config.upstreams.map((upstream) => [upstream.name, new TcpUpstream(upstream)]),
+    )
+    this.#tcpRoutes = new Map(
+      config.listeners.flatMap((listener, id) =>
+        listener.protocol === 'tcp' ? [[id, compileTcpRoutes(listener.routes)]] : [],
+      ),
     )
     for (const { certificate } of config.certificates) {
       const labels = { name: certificate.names[0] ?? certificate.file, key_type: certificate.keyType }
@@ -335,8 +342,7 @@ class RunningApp implements App {
   }
 
   async #routeTcp(connection: NativeEstablished): Promise<TcpRoute> {
-    const listener = this.#config.listeners[connection.listenerId]
-    const name = listener?.protocol === 'tcp' ? listener.upstream : ''
+    const name = this.#tcpRoutes.get(connection.listenerId)?.(connection) ?? ''
     const options = this.#config.upstreams.find((upstream) => upstream.name === name)
     const upstream = this.#tcpUpstreams.get(name)
     if (options === undefined || upstream === undefined) throw new RangeError(`no upstream "${name}"`)

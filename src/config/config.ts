@@ -4,7 +4,7 @@ import type { HsmOptions, KeyOptions, SigningOptions } from '../hsm/options.ts'
 import type { LogLevel } from '../log.ts'
 import type { HttpListenerOptions } from '../proxy/options.ts'
 import type { CertificateOptions, ListenAddress, Network, TlsOptions } from '../tls/options.ts'
-import type { UpstreamOptions } from '../upstream/options.ts'
+import type { TcpRouteOptions, UpstreamOptions } from '../upstream/options.ts'
 
 export interface Config {
   /** The file it came from; absolute. */
@@ -39,7 +39,7 @@ export type ListenerOptions =
       readonly name: string
       readonly address: ListenAddress
       readonly proxyNetworks: readonly Network[]
-      readonly upstream: string
+      readonly routes: readonly TcpRouteOptions[]
       readonly alpn: readonly string[]
     }
   | { readonly protocol: 'redirect'; readonly name: string; readonly address: ListenAddress }

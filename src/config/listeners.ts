@@ -2,7 +2,7 @@
 
 import type { Route } from '../proxy/options.ts'
 import type { ListenAddress, Network } from '../tls/options.ts'
-import type { UpstreamOptions, UpstreamServer } from '../upstream/options.ts'
+import type { TcpRouteOptions, UpstreamOptions, UpstreamServer } from '../upstream/options.ts'
 import type { ListenerOptions } from './config.ts'
 import type { Path } from './document.ts'
 import { type Context, checkReference, type Entry } from './entries.ts'
@@ -16,6 +16,7 @@ export interface Targets {
 }
 
 type HttpEntry = Extract<ListenerEntry, { protocol: 'http' }>
+type TcpEntry = Extract<ListenerEntry, { protocol: 'tcp' }>
 
 export function resolveListener(
   entry: Entry<ListenerEntry>,
@@ -37,13 +38,12 @@ export function resolveListener(
       return { protocol: 'http', name, address, proxyNetworks: proxyNetworks(path, value, context), http }
     }
     case 'tcp':
-      checkUpstream([...path, 'upstream'], { name: value.upstream, scheme: 'tcp' }, targets, context)
       return {
         protocol: 'tcp',
         name,
         address,
         proxyNetworks: proxyNetworks(path, value, context),
-        upstream: value.upstream,
+        routes: resolveTcpRoutes(path, value, targets, context),
         alpn: value.alpn,
       }
     case 'redirect':
@@ -73,7 +73,7 @@ export function upstreamsOf(listener: ListenerOptions): readonly string[] {
     case 'http':
       return listener.http.routes.map(({ upstream }) => upstream)
     case 'tcp':
-      return [listener.upstream]
+      return listener.routes.map(({ upstream }) => upstream)
     case 'redirect':
       return []
   }
@@ -121,13 +121,57 @@ function resolveRoutes(path: Path, entry: HttpEntry, targets: Targets, context: 
     resolveRoute([...path, 'routes', index], route, targets, context),
   )
   const last = routes.findIndex(({ host, path }) => host === undefined && path === undefined)
-  if (last >= 0 && last < routes.length - 1) {
-    report.warn(
-      [...path, 'routes', last + 1],
-      'is never reached: the route before it matches everything; move that one to the end',
-    )
-  }
+  warnNeverReached(path, { last, count: routes.length }, context)
   return routes
+}
+
+function resolveTcpRoutes(
+  path: Path,
+  entry: TcpEntry,
+  targets: Targets,
+  context: Context,
+): readonly TcpRouteOptions[] {
+  const { report } = context
+  if ((entry.routes === undefined) === (entry.upstream === undefined)) {
+    report.error(path, 'must say where the bytes go: either routes or upstream (short for one route)')
+    return []
+  }
+  if (entry.upstream !== undefined) {
+    checkUpstream([...path, 'upstream'], { name: entry.upstream, scheme: 'tcp' }, targets, context)
+    return [{ serverName: undefined, alpn: undefined, upstream: entry.upstream }]
+  }
+  const routes = (entry.routes ?? []).map((route, index): TcpRouteOptions => {
+    const at = [...path, 'routes', index]
+    checkUpstream([...at, 'upstream'], { name: route.upstream, scheme: 'tcp' }, targets, context)
+    const serverName = route.match?.server_name?.toLowerCase()
+    const alpn = route.match?.alpn
+    if (serverName !== undefined && !SERVER_NAME.test(serverName)) {
+      report.error(
+        [...at, 'match', 'server_name'],
+        'is no server name: write db.example.com or *.example.com',
+      )
+    }
+    if (alpn !== undefined && !entry.alpn.includes(alpn)) {
+      report.error([...at, 'match', 'alpn'], `"${alpn}" is never agreed on: add it to the listener's alpn`)
+    }
+    return { serverName, alpn, upstream: route.upstream }
+  })
+  const last = routes.findIndex(({ serverName, alpn }) => serverName === undefined && alpn === undefined)
+  warnNeverReached(path, { last, count: routes.length }, context)
+  return routes
+}
+
+/** @param routes.last the first one that matches everything; -1: none does. */
+function warnNeverReached(
+  path: Path,
+  { last, count }: { last: number; count: number },
+  { report }: Context,
+): void {
+  if (last < 0 || last === count - 1) return
+  report.warn(
+    [...path, 'routes', last + 1],
+    'is never reached: the route before it matches everything; move that one to the end',
+  )
 }
 
 function resolveRoute(path: Path, route: RouteEntry, targets: Targets, context: Context): Route {
@@ -160,5 +204,6 @@ function addressText({ host, port }: ListenAddress): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
-const ROUTE_HOST =
-  /^(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*$|^\[[0-9a-f:.]+\]$/
+const NAME = String.raw`(?:\*\.)?[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?)*`
+const SERVER_NAME = new RegExp(`^${NAME}$`)
+const ROUTE_HOST = new RegExp(String.raw`^(?:${NAME}|\[[0-9a-f:.]+\])$`)

@@ -130,6 +130,28 @@ const routeSchema = z
   })
   .meta({ title: 'listeners[].routes[]' })
 
+export type TcpRouteEntry = z.output<typeof tcpRouteSchema>
+const tcpRouteSchema = z
+  .strictObject({
+    match: z
+      .strictObject({
+        server_name: text({ max: 255 })
+          .optional()
+          .describe(
+            'Server name that the client asked for, exact or with `*.` for one label. Absent: every name, and none.',
+          ),
+        alpn: text({ max: 255 })
+          .optional()
+          .describe(
+            "Application protocol that was agreed on; it must be in the listener's `alpn`. Absent: any, and none.",
+          ),
+      })
+      .optional()
+      .describe('What the route is for. Absent: every connection.'),
+    upstream: upstreamName().describe('Where the bytes go; its servers are `tcp://`.'),
+  })
+  .meta({ title: 'listeners[].routes[] with protocol: tcp' })
+
 const proxyProtocol = () =>
   z
     .strictObject({
@@ -185,7 +207,17 @@ export const listenerSchema = z.discriminatedUnion('protocol', [
     .strictObject({
       protocol: z.literal('tcp').describe('TLS in, the bytes as they are to an upstream.'),
       ...listenerKeys,
-      upstream: upstreamName().describe('Where the bytes go; its servers are `tcp://`.'),
+      routes: z
+        .array(tcpRouteSchema)
+        .min(1, 'is empty: give at least one route')
+        .optional()
+        .meta({ 'x-type': 'list of routes' })
+        .describe(
+          'Tried in order; the first that matches takes the connection, and one that none takes is closed.',
+        ),
+      upstream: upstreamName()
+        .optional()
+        .describe('Short for one route that matches everything; its servers are `tcp://`.'),
       alpn: z
         .array(text({ max: 255 }))
         .prefault([])

@@ -1,5 +1,6 @@
 /** Host and path to upstream: the routes of one listener, compiled once. The first match serves. */
 
+import { namePattern } from '../upstream/name-pattern.ts'
 import type { Route } from './options.ts'
 
 export type Router<T> = (host: string, path: string) => T | undefined
@@ -11,7 +12,7 @@ export type Router<T> = (host: string, path: string) => T | undefined
  */
 export function compileRoutes<T>(routes: readonly Route[], upstream: (name: string) => T): Router<T> {
   const compiled = routes.map((route) => ({
-    matchesHost: hostMatcher(route.host),
+    matchesHost: namePattern(route.host),
     path: route.path ?? '',
     upstream: upstream(route.upstream),
   }))
@@ -24,15 +25,6 @@ export function compileRoutes<T>(routes: readonly Route[], upstream: (name: stri
     const match = compiled.find((route) => path.startsWith(route.path) && route.matchesHost(name))
     return match?.upstream
   }
-}
-
-function hostMatcher(pattern: string | undefined): (name: string) => boolean {
-  if (pattern === undefined) return () => true
-  if (!pattern.startsWith('*.')) return (name) => name === pattern
-  const suffix = pattern.slice(1)
-  // One label stands for the asterisk, as in certificates (RFC 9525 §6.3).
-  return (name) =>
-    name.endsWith(suffix) && name.indexOf('.') === name.length - suffix.length && name[0] !== '.'
 }
 
 /** Lower case, without port, without the root's dot. */

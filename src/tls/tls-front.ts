@@ -173,7 +173,17 @@ export class TlsFront {
       const route = await this.#options.routeTcp(connection)
       this.#terminator.connectUpstream(connection.handle, route.addresses, route)
     } catch (error) {
-      this.#options.log.warn({ connection: connection.handle, reason: failureText(error) }, 'no upstream')
+      const { handle, listenerId, serverName, peer } = connection
+      const listener = this.#options.listenerName(listenerId)
+      const facts = {
+        connection: handle,
+        listener,
+        serverName,
+        peer,
+        code: codeOf(error),
+        reason: reasonOf(error),
+      }
+      this.#options.log.warn(facts, 'no upstream')
       this.#terminator.connectUpstream(connection.handle, [], closed)
     }
   }
@@ -212,6 +222,14 @@ const NOTHING = new Uint8Array()
 const SIGNATURE_FAILED = 'signature failed'
 
 function failureText(error: unknown): string {
-  if (error instanceof SealgateError) return `${SIGNATURE_FAILED}: ${error.code}: ${error.message}`
-  return `${SIGNATURE_FAILED}: ${error instanceof Error ? error.message : String(error)}`
+  const code = codeOf(error)
+  return [SIGNATURE_FAILED, ...(code === undefined ? [] : [code]), reasonOf(error)].join(': ')
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof SealgateError ? error.code : undefined
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
 }

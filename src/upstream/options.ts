@@ -17,6 +17,15 @@ export interface UpstreamOptions {
   readonly sendProxyHeader: boolean
 }
 
+/** A route of a tcp listener; what is undefined fits every connection. */
+export interface TcpRouteOptions {
+  /** Lower case, exact or `*.` for one label. */
+  readonly serverName: string | undefined
+  /** As negotiated (RFC 7301). */
+  readonly alpn: string | undefined
+  readonly upstream: string
+}
+
 export interface UpstreamServer {
   readonly scheme: 'http' | 'tcp'
   readonly host: string

@@ -176,6 +176,14 @@ certificates`,
   })
 })
 
+/** GOOD with a tcp listener. */
+function tcp(keys: string): string {
+  return good('protocol: http, upstream: web }', `protocol: tcp, ${keys} }`).replace(
+    '["http://127.0.0.1:9000"]',
+    '["tcp://127.0.0.1:9000"]',
+  )
+}
+
 describe('a bad file', () => {
   test('is described completely: schema, references and files, in the order of the file, with line and column', async () => {
     const problems = await fixture.problems(`
@@ -364,6 +372,32 @@ sining: { timeout: 1s }
       'mixes http:// and tcp://',
     ],
     [
+      'a network that is none',
+      good('upstream: web }\n', 'upstream: web, proxy_protocol: { from: ["10.0.0.0/33"] } }\n'),
+      'listeners[0].proxy_protocol.from[0]: is no network',
+    ],
+    [
+      'no networks',
+      good('upstream: web }\n', 'upstream: web, proxy_protocol: { from: [] } }\n'),
+      'proxy_protocol.from: is empty',
+    ],
+    [
+      'tcp routes and upstream',
+      tcp('upstream: web, routes: [{ upstream: web }]'),
+      'listeners[0]: must say where the bytes go',
+    ],
+    ['neither for tcp', tcp('alpn: [h2]'), 'listeners[0]: must say where the bytes go'],
+    [
+      'a server name that is none',
+      tcp('routes: [{ match: { server_name: "a.*" }, upstream: web }]'),
+      'match.server_name: is no server name',
+    ],
+    [
+      'a route for a protocol that is never agreed on',
+      tcp('alpn: [h2], routes: [{ match: { alpn: mqtt }, upstream: web }]'),
+      'match.alpn: "mqtt" is never agreed on',
+    ],
+    [
       'tcp servers for http',
       good('http://127', 'tcp://127'),
       'listeners[0].upstream: the servers of "web" are not http://',
@@ -475,6 +509,14 @@ describe('what is doubtful is served with a warning', () => {
       expect.stringContaining('listeners[0].routes[1]: is never reached'),
       expect.stringContaining('upstreams.api: nothing uses it'),
     ])
+  })
+
+  test('a PROXY header from everybody', async () => {
+    const { warnings } = await fixture.load(
+      good('upstream: web }\n', 'upstream: web, proxy_protocol: { from: ["::/0"] } }\n'),
+    )
+
+    expect(warnings).toEqual([expect.stringContaining('proxy_protocol.from[0]: is everybody')])
   })
 
   test('two certificates for one name with one key type', async () => {
