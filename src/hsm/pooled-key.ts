@@ -53,6 +53,8 @@ export class PooledKey implements SigningKey {
   readonly #paused = new Set<SignJob>()
   #turn = 0
   #turnTaken = false
+  /** The turn in which a member was last sent something. */
+  readonly #lastTurns = new Map<Member, number>()
   #closed = false
 
   /** @param options.onWork called when there is something to `tick` for. */
@@ -170,7 +172,7 @@ export class PooledKey implements SigningKey {
 
   /** @returns false when no member can take it now. */
   #dispatch(job: SignJob, nowMs: number): boolean {
-    const holder = this.#choose(job, this.#takeTurn())
+    const holder = this.#choose(job)
     if (holder === undefined) return false
     if (job.attemptsMade === 0) {
       holder.member.metrics.waited(job.request.scheme, (nowMs - job.startedAtMs) / 1000)
@@ -179,27 +181,34 @@ export class PooledKey implements SigningKey {
     return true
   }
 
-  /** The first member from `first` on that can do it, has room, and has not failed this job. */
-  #choose(job: SignJob, first: number, except?: Member): Holder | undefined {
-    const count = this.#holders.length
-    for (let step = 0; step < count; step++) {
-      const holder = this.#holders[(first + step) % count]
-      if (holder === undefined) continue
-      const { member, key } = holder
-      if (member === except || !member.hasCapacity || job.hasFailedOn(member)) continue
-      if (member.canSign(key, job.request.scheme.codePoint)) return holder
+  /**
+   * Of the members that can do it, have room, and have not failed this job, the one whose turn is longest ago: so the shares
+   * are even also when one is down, or cannot do this scheme.
+   *
+   * Turns are turns of the event loop, not signatures: what comes in together goes to one host together, in one write and
+   * one wake-up, and the next batch goes to the next member.
+   */
+  #choose(job: SignJob, except?: Member): Holder | undefined {
+    const turn = this.#takeTurn()
+    let chosen: Holder | undefined
+    let oldestTurn = Number.POSITIVE_INFINITY
+    for (const holder of this.#holders) {
+      const { member } = holder
+      if (member === except || !member.hasCapacity || !isOpenTo(job, holder)) continue
+      const lastTurn = this.#lastTurns.get(member) ?? 0
+      if (lastTurn === turn) return holder
+      if (lastTurn >= oldestTurn) continue
+      oldestTurn = lastTurn
+      chosen = holder
     }
-    return undefined
+    if (chosen !== undefined) this.#lastTurns.set(chosen.member, turn)
+    return chosen
   }
 
-  /**
-   * Round-robin over event-loop turns, not over signatures: what comes in together goes to one host together, in one
-   * write and one wake-up, and the next batch goes to the next member.
-   */
   #takeTurn(): number {
     if (!this.#turnTaken) {
       this.#turnTaken = true
-      this.#turn = (this.#turn + 1) % this.#holders.length
+      this.#turn++
       setImmediate(() => {
         this.#turnTaken = false
       })
@@ -268,8 +277,8 @@ export class PooledKey implements SigningKey {
     }
     member.metrics.retried(error.code)
     const nowMs = performance.now()
-    const untried = this.#holders.some((holder) => !holder.member.final && !job.hasFailedOn(holder.member))
-    if (untried) {
+    // Not: a member that may come up some day, or cannot do this at all. Whoever failed may have had a hiccup.
+    if (this.#holders.some((holder) => isOpenTo(job, holder))) {
       this.#retry(job, nowMs)
       return
     }
@@ -284,7 +293,7 @@ export class PooledKey implements SigningKey {
   #hedgeIfLate(job: SignJob, nowMs: number): void {
     const slow = job.lastMember
     if (slow === undefined || nowMs - job.lastSentAtMs < slow.hedgeDelayMs) return
-    const other = this.#choose(job, this.#turn, slow)
+    const other = this.#choose(job, slow)
     if (other === undefined) return
     job.hedged = true
     this.#send(job, other, nowMs)
@@ -307,6 +316,11 @@ export class PooledKey implements SigningKey {
     this.#retries.delete(job)
     this.#paused.delete(job)
   }
+}
+
+/** A member that is up, can do it, and has not failed it. */
+function isOpenTo(job: SignJob, { member, key }: Holder): boolean {
+  return !job.hasFailedOn(member) && member.canSign(key, job.request.scheme.codePoint)
 }
 
 class KeyAttempt implements Attempt {
