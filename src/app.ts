@@ -11,6 +11,7 @@ import { isIP } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type AdminSource, type Readiness, startAdminServer } from './admin/admin-server.ts'
 import type { Config, ListenerOptions } from './config/config.ts'
+import { isForDrills } from './drill/module.ts'
 import { HsmError, TlsError } from './errors.ts'
 import { type KeyOutlook, SigningService, type SigningServiceOptions } from './hsm/signing-service.ts'
 import { createLog, type Log } from './log.ts'
@@ -97,7 +98,16 @@ export async function checkApp(config: Config): Promise<readonly CheckFinding[]>
     })
     const well = signing.status().filter(({ name }) => !problems.some(({ hsm }) => hsm === name))
     const up = well.map(({ name }): CheckFinding => ({ level: 'ok', subject: name, message: 'signs' }))
-    return [...hsms, ...up, ...certificates]
+    const drills = config.hsms
+      .filter(({ env }) => isForDrills(env))
+      .map(({ name }): CheckFinding => {
+        return {
+          level: 'warning',
+          subject: name,
+          message: 'behind the fault module, which is for drills only',
+        }
+      })
+    return [...hsms, ...up, ...drills, ...certificates]
   } finally {
     await signing.close()
     flush()
@@ -182,6 +192,8 @@ class RunningApp implements App {
     await (strict ? firstTries : atMost(FIRST_TRIES_MS, firstTries))
     const unserved = this.#config.certificates.filter((_, index) => !this.#signing.key(index).ready)
     if (unserved.length > 0 && (strict || this.#allAre('misconfigured', 'given-up'))) throw this.#cannotSign()
+    for (const { name } of this.#config.hsms.filter(({ env }) => isForDrills(env)))
+      this.#log.warn({ hsm: name }, 'the fault module stands in front of this HSM: it is for drills only')
     for (const { hsm, code, message } of this.#signing.problems())
       this.#log.warn({ hsm, code, reason: message }, 'HSM not ready')
     if (unserved.length === this.#config.certificates.length) return

@@ -150,6 +150,7 @@ interface CodeFacts {
 /** Code → effect. */
 export const CODES = {
   ERR_USAGE: { fault: 'operator', retryable: false, exit: 64 },
+  ERR_DRILL: { fault: 'operator', retryable: false, exit: 69 },
   ERR_CONFIG_FILE: { fault: 'operator', retryable: false, exit: 78 },
   ERR_CONFIG_SYNTAX: { fault: 'operator', retryable: false, exit: 78 },
   ERR_CONFIG_UNKNOWN_KEY: { fault: 'operator', retryable: false, exit: 78 },

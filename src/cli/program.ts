@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { exitStatus, SealgateError } from '../errors.ts'
+import { addDrillCommands } from './drill.ts'
 
 /** Where people read. */
 export interface Terminal {
@@ -55,6 +56,7 @@ function describeProgram(terminal: Terminal, ended: (status: number) => void): C
       ended(await check(config, terminal))
     },
   )
+  addDrillCommands(program, terminal)
   return program
 }
 

@@ -4,6 +4,10 @@ import type { ErrorCode } from '../errors.ts'
 
 export const ERROR_REFERENCE = {
   ERR_USAGE: { means: 'The command line is not understood.', cure: 'See `sealgate --help`.' },
+  ERR_DRILL: {
+    means: 'The fault module cannot be built, or its control file cannot be written.',
+    cure: 'The message names the cure.',
+  },
   ERR_CONFIG_FILE: {
     means: 'The configuration file is missing, empty or unreadable.',
     cure: 'Name it with `--config`.',

@@ -34,8 +34,18 @@ export interface ReturnValue {
 /** The row of a return value. Unknown ones, vendors' own among them, mean `if-lasting` and keep their number as name. */
 export function returnValue(rv: number): ReturnValue {
   return (
-    rows.get(rv) ?? { name: `0x${rv.toString(16)}`, code: 'ERR_HSM_FAILED', action: 'if-lasting', busy: false }
+    rows.get(rv) ?? {
+      name: `0x${rv.toString(16)}`,
+      code: 'ERR_HSM_FAILED',
+      action: 'if-lasting',
+      busy: false,
+    }
   )
+}
+
+/** @param name as in PKCS#11. @returns undefined for a name that the standard does not have. */
+export function returnValueNumber(name: string): number | undefined {
+  return TABLE.find(([, known]) => known === name)?.[0]
 }
 
 /** For comparing with one certain return value in code that asks for it, e.g. `CKR.USER_ALREADY_LOGGED_IN`. */

@@ -5,7 +5,7 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-import { returnValue } from '../../src/hsm/ckr.ts'
+import { returnValueNumber } from '../../src/hsm/ckr.ts'
 import type { HsmOptions } from '../../src/hsm/options.ts'
 import type { SoftHsm } from './softhsm.ts'
 
@@ -54,10 +54,16 @@ export class Faults {
 
   /** How often the real module or a fault answered this call, over all processes. */
   calls(name: string): number {
-    if (!existsSync(this.#log)) return 0
+    return this.callers(name).length
+  }
+
+  /** The process that made each of these calls, in order. */
+  callers(name: string): readonly number[] {
+    if (!existsSync(this.#log)) return []
     return readFileSync(this.#log, 'utf8')
       .split('\n')
-      .filter((line) => line.split(' ')[1] === name).length
+      .map((line) => line.split(' '))
+      .flatMap(([pid, call]) => (call === name ? [Number(pid)] : []))
   }
 }
 
@@ -78,11 +84,7 @@ export function buildFaultsModule(directory: string): string {
 }
 
 function ckrNumber(name: string): string {
-  const rv = numbers.get(name)
+  const rv = returnValueNumber(name)
   if (rv === undefined) throw new Error(`unknown return value ${name}`)
   return `0x${rv.toString(16)}`
 }
-
-const numbers: ReadonlyMap<string, number> = new Map(
-  Array.from({ length: 0x210 }, (_, rv) => [returnValue(rv).name, rv]),
-)

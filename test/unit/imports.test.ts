@@ -20,10 +20,14 @@ const LEAVES = ['errors', 'log', 'signing', 'metrics/metrics']
 
 const TABLE: Readonly<Record<string, Rule>> = {
   app: {
-    may: ['config', 'tls', 'hsm', 'audit', 'proxy', 'upstream', 'admin', 'metrics', 'native'],
+    may: ['config', 'tls', 'hsm', 'audit', 'proxy', 'upstream', 'admin', 'metrics', 'native', 'drill'],
   },
-  cli: { may: ['app', 'audit', 'config'] },
-  config: { may: [], types: ['audit/options', 'hsm/options', 'proxy/options', 'tls/options', 'upstream/options'] },
+  cli: { may: ['app', 'audit', 'config', 'drill'] },
+  drill: { may: ['config/nearest', 'hsm/ckr'] },
+  config: {
+    may: [],
+    types: ['audit/options', 'hsm/options', 'proxy/options', 'tls/options', 'upstream/options'],
+  },
   tls: { may: ['native'] },
   hsm: { may: [] },
   // It records what the pool tells it, and checks signatures as the pool does.
