@@ -95,44 +95,6 @@ describe('two members, under load', () => {
     await eventually(() => status('hsm-b').inFlight === 0, 'the late answer has come, and belongs to nobody')
   })
 
-  test.each([
-    'CKR_DEVICE_ERROR',
-    'CKR_SESSION_HANDLE_INVALID',
-    'CKR_USER_NOT_LOGGED_IN',
-    'CKR_TOKEN_NOT_PRESENT',
-    'CKR_FUNCTION_FAILED',
-    'CKR_GENERAL_ERROR',
-    'CKR_KEY_HANDLE_INVALID',
-  ])('%s from every C_Sign of one member fails no signature, and it comes back', async (name) => {
-    const { service, metrics } = await start()
-
-    faults.set(`C_Sign rv ${name}`)
-    let recovered = false
-    const load = signUntil(service.key(0), () => status('hsm-b').state === 'up' && recovered, 8)
-    await eventually(() => status('hsm-b').state !== 'up', 'hsm-b is out of service')
-    faults.clear()
-    recovered = true
-
-    expect(await load).toBeGreaterThan(0)
-    const { values } = await metrics.hsmErrors.get()
-    expect(values.map(({ labels }) => labels)).toContainEqual({ hsm: 'hsm-b', rv: name })
-    await expectNothingInFlight()
-  })
-
-  test('after a reboot of the HSM the host finds its sessions and keys again', async () => {
-    const { service } = await start()
-
-    faults.set('* reboot 1')
-    const signedBefore = status('hsm-b').restarts
-    const load = signUntil(
-      service.key(0),
-      () => status('hsm-b').restarts > signedBefore && status('hsm-b').state === 'up',
-    )
-
-    expect(await load).toBeGreaterThan(0)
-    faults.clear()
-  })
-
   test('a wrong signature is asked of the other member, and who made it is taken out and named', async () => {
     const { service, lines } = await start({ verify: 'always' })
 
@@ -170,7 +132,7 @@ test('with all members gone signatures wait, and are made when the first returns
   const waiting = Array.from({ length: 20 }, () =>
     key.sign(signRequest(firstScheme(key), { timeoutMs: 5000 })),
   )
-  await eventually(() => status('hsm-b').state === 'down', 'hsm-b is down')
+  await eventually(() => status('hsm-b').state === 'recovering', 'hsm-b looks for its token')
   waiting.push(key.sign(signRequest(firstScheme(key), { timeoutMs: 5000 })))
 
   faults.clear()

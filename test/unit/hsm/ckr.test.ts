@@ -17,11 +17,12 @@ test('every return value that the binding knows has its name', () => {
   }
 })
 
-test('a value without a name keeps its number and fails over', () => {
+test('a value without a name keeps its number, and is taken for an HSM that may be busy', () => {
   expect(returnValue(0x8000_0123)).toEqual({
     name: '0x80000123',
     code: 'ERR_HSM_FAILED',
-    action: 'fail-over',
+    action: 'if-lasting',
+    busy: false,
   })
 })
 
@@ -31,6 +32,23 @@ test('whatever may be about the PIN stops, and nothing else does', () => {
     expect(action === 'stop', name).toBe(code === 'ERR_HSM_PIN')
     if (/^CKR_PIN_/.test(name)) expect(action, name).toBe('stop')
   }
+})
+
+test('what says that a session, login, handle or token is gone climbs from the rung that brings it back', () => {
+  const climbing = named
+    .map(([name, rv]) => [name, returnValue(rv).action])
+    .filter(([, action]) => ['login', 'keys', 'module'].includes(action ?? ''))
+
+  expect(Object.fromEntries(climbing)).toEqual({
+    CKR_USER_NOT_LOGGED_IN: 'login',
+    CKR_KEY_HANDLE_INVALID: 'keys',
+    CKR_OBJECT_HANDLE_INVALID: 'keys',
+    CKR_SLOT_ID_INVALID: 'module',
+    CKR_DEVICE_REMOVED: 'module',
+    CKR_TOKEN_NOT_PRESENT: 'module',
+    CKR_TOKEN_NOT_RECOGNIZED: 'module',
+    CKR_CRYPTOKI_NOT_INITIALIZED: 'module',
+  })
 })
 
 test('every answer but the PIN’s lets the signature be tried elsewhere', () => {
