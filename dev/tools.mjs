@@ -44,6 +44,14 @@ export const TEST_TOOLS = [
   command('h2load', { apt: ['nghttp2-client'], dnf: ['nghttp2'], apk: ['nghttp2'], brew: ['nghttp2'] }),
   command('softhsm2-util', SOFTHSM_PACKAGES),
   command('pkcs11-tool', { apt: ['opensc'], dnf: ['opensc'], apk: ['opensc'], brew: ['opensc'] }),
+  // A second PKCS#11 implementation, and a wire to put between a module and the HSM behind it.
+  command('pk12util', { apt: ['libnss3-tools'], dnf: ['nss-tools'], apk: ['nss-tools'], brew: ['nss'] }),
+  command('p11-kit', {
+    apt: ['p11-kit'],
+    dnf: ['p11-kit-server'],
+    apk: ['p11-kit', 'p11-kit-server'],
+    brew: ['p11-kit'],
+  }),
   // The native tests link the C++ parts outside Node, so they need what Node brings otherwise.
   header('openssl/ssl.h', {
     apt: ['libssl-dev'],
