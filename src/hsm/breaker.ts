@@ -10,6 +10,11 @@ export class Breaker {
   /** Nothing but "busy" since then. */
   #busySinceMs: number | undefined
 
+  /** When it answered last, a signature or not. */
+  get lastAnswerMs(): number {
+    return this.#lastAnswerMs
+  }
+
   /** An answer that is a signature. */
   succeeded(nowMs: number): void {
     this.#failures = 0

@@ -104,6 +104,11 @@ export class Member {
     return this.isReady(key) ? undefined : (this.keys.error(key) ?? this.#problem ?? this.lastError)
   }
 
+  /** In words, for people. */
+  get condition(): string {
+    return `hsm "${this.name}" is ${this.#state} since ${new Date(this.#sinceMs).toISOString()}`
+  }
+
   /** It will not come back by itself. */
   get final(): boolean {
     return this.#state === 'failed' || this.#state === 'closed'
@@ -135,6 +140,10 @@ export class Member {
     if (host === undefined) throw new Error(`member ${this.name} has no host`)
     attempt.sentAtMs = nowMs
     host.sign(this.#inFlight.add(attempt), attempt.key, attempt.scheme, attempt.message)
+  }
+
+  hasAnsweredSince(nowMs: number): boolean {
+    return this.#breaker.lastAnswerMs >= nowMs
   }
 
   /** A signature of this member is late, and another member was asked. */

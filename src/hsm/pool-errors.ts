@@ -9,11 +9,30 @@ export function timeoutError(uri: string, job: SignJob, waiting: number): HsmErr
   return new HsmError('ERR_HSM_SIGN_TIMEOUT', message, { errors: job.errors })
 }
 
-export function exhaustedError(uri: string, waiting: number): HsmError {
-  return new HsmError(
-    'ERR_HSM_SESSIONS_EXHAUSTED',
-    `all sessions for key ${uri} are busy and ${waiting} signatures wait already`,
+/** @param ready does anybody sign with the key? */
+export function exhaustedError(uri: string, waiting: number, ready: boolean): HsmError {
+  const why = ready ? `all sessions for key ${uri} are busy` : `no HSM is ready to sign with key ${uri}`
+  return new HsmError('ERR_HSM_SESSIONS_EXHAUSTED', `${why} and ${waiting} signatures wait already`)
+}
+
+/**
+ * Nobody has signed with the key for longer than a signature may take.
+ *
+ * @param since ISO 8601.
+ * @param members what each of them is doing, and why it does not sign.
+ */
+export function outageError(
+  uri: string,
+  since: string,
+  members: readonly { readonly condition: string; readonly problem: HsmError | undefined }[],
+): HsmError {
+  const reasons = members.map(({ condition, problem }) =>
+    problem === undefined ? condition : `${condition} (${problem.message})`,
   )
+  const message = `no HSM signs with key ${uri} since ${since}: ${reasons.join('; ')}`
+  return new HsmError('ERR_HSM_ALL_FAILED', message, {
+    errors: members.flatMap(({ problem }) => problem ?? []),
+  })
 }
 
 /** @param memberErrors why the members are out of service; told when the job itself was never tried. */

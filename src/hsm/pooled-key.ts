@@ -9,6 +9,7 @@ import type { KeyObject } from 'node:crypto'
 
 import type { HsmError } from '../errors.ts'
 import { type SignatureScheme, type SigningKey, type SignRequest, schemes } from '../signing.ts'
+import type { KeyMetrics } from './key-metrics.ts'
 import type { KeyPurpose, KeyUse, SignatureUse } from './key-use.ts'
 import { keySchemes } from './mechanism.ts'
 import type { Member } from './member.ts'
@@ -19,10 +20,12 @@ import {
   badSignatureError,
   closedError,
   exhaustedError,
+  outageError,
   timeoutError,
 } from './pool-errors.ts'
 import { keyFacts } from './public-key.ts'
 import { type Attempt, SignJob } from './sign-job.ts'
+import type { KeyStatus } from './status.ts'
 import { isSignature } from './verify-signature.ts'
 
 /** A member, and the number this key has there. */
@@ -43,11 +46,12 @@ export class PooledKey implements SigningKey {
   readonly #onWork: () => void
   readonly #onUse: (use: KeyUse) => void
   readonly #reason: 'handshake' | 'checkpoint'
+  readonly #metrics: KeyMetrics
   /** Everything somebody waits for. */
   readonly #open = new Set<SignJob>()
   /** Of those, in order, what waits for a member with a free session: */
   readonly #queue = new Set<SignJob>()
-  /** … what has been tried already, and goes first; */
+  /** … what has been tried already, or waits for a member that answers nobody, and goes first; */
   readonly #retries = new Set<SignJob>()
   /** … and what all members have failed, and waits a little before the next round. */
   readonly #paused = new Set<SignJob>()
@@ -56,6 +60,10 @@ export class PooledKey implements SigningKey {
   /** The turn in which a member was last sent something. */
   readonly #lastTurns = new Map<Member, number>()
   #closed = false
+  /** Nobody signs with it since then. */
+  #outage: { readonly sinceMs: number; readonly since: Date } | undefined
+  /** Made once a second, not for each of the thousands that are refused. */
+  #outageError: { readonly error: HsmError; readonly untilMs: number } | undefined
 
   /** @param options.onWork called when there is something to `tick` for. */
   constructor(options: {
@@ -65,6 +73,7 @@ export class PooledKey implements SigningKey {
     onUse: (use: KeyUse) => void
     holders: readonly Holder[]
     signing: SigningOptions
+    metrics: KeyMetrics
     onWork: () => void
   }) {
     const facts = keyFacts(options.spki)
@@ -82,6 +91,8 @@ export class PooledKey implements SigningKey {
     this.#onWork = options.onWork
     this.#onUse = options.onUse
     this.#reason = options.purpose === 'tls' ? 'handshake' : 'checkpoint'
+    this.#metrics = options.metrics
+    this.healthChanged()
   }
 
   /** What any member that is ready can do; while none is, what a key of this type can do. */
@@ -109,12 +120,25 @@ export class PooledKey implements SigningKey {
     )
   }
 
+  status(): KeyStatus {
+    return {
+      membersReady: this.#membersReady,
+      members: this.#holders.length,
+      waiting: this.#waiting,
+      queue: this.#signing.queue,
+      outageSince: this.#outage?.since.toISOString(),
+    }
+  }
+
   sign(request: SignRequest): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       const nowMs = performance.now()
       const job = new SignJob(request, nowMs, resolve, reject)
       if (this.#closed) return job.fail(closedError())
       if (nowMs >= request.deadlineMs) return job.fail(timeoutError(this.#uri, job, this.#waiting))
+      // Whoever came a deadline ago has waited in vain until now.
+      if (this.#outage !== undefined && nowMs - this.#outage.sinceMs > this.#signing.timeoutMs)
+        return job.fail(this.#outageSaid(this.#outage.since, nowMs))
       this.#open.add(job)
       this.#onWork()
       // Nobody overtakes the queue. Retries and pauses hold up nobody: they may wait for a certain member.
@@ -122,7 +146,7 @@ export class PooledKey implements SigningKey {
       if (this.#holders.every(({ member }) => member.final))
         return this.#fail(job, allFailedError(this.#uri, job, this.#memberErrors()))
       if (this.#queue.size >= this.#signing.queue)
-        return this.#fail(job, exhaustedError(this.#uri, this.#queue.size))
+        return this.#fail(job, exhaustedError(this.#uri, this.#queue.size, this.ready))
       this.#queue.add(job)
     })
   }
@@ -137,6 +161,14 @@ export class PooledKey implements SigningKey {
     }
   }
 
+  /** A member has come up, or is up no more. */
+  healthChanged(): void {
+    this.#outageError = undefined
+    if (this.ready) this.#outage = undefined
+    else this.#outage ??= { sinceMs: performance.now(), since: new Date() }
+    this.#metrics.membersReady.set(this.#membersReady)
+  }
+
   /** Deadlines, hedges, pauses. @returns whether there will be anything to do at the next tick. */
   tick(nowMs: number): boolean {
     for (const job of this.#open) {
@@ -148,6 +180,7 @@ export class PooledKey implements SigningKey {
       this.#paused.delete(job)
       this.#retry(job, nowMs)
     }
+    this.#metrics.waiting(this.#waiting)
     return this.#open.size > 0
   }
 
@@ -155,6 +188,11 @@ export class PooledKey implements SigningKey {
   close(): void {
     this.#closed = true
     for (const job of this.#open) this.#fail(job, closedError())
+    this.#metrics.waiting(0)
+  }
+
+  get #membersReady(): number {
+    return this.#holders.filter(({ member, key }) => member.isReady(key)).length
   }
 
   get #waiting(): number {
@@ -172,12 +210,17 @@ export class PooledKey implements SigningKey {
 
   /** @returns false when no member can take it now. */
   #dispatch(job: SignJob, nowMs: number): boolean {
-    const holder = this.#choose(job)
+    const slow = job.attemptsOpen > 0 ? job.lastMember : undefined
+    const holder = this.#choose(job, slow)
     if (holder === undefined) return false
     if (job.attemptsMade === 0) {
       holder.member.metrics.waited(job.request.scheme, (nowMs - job.startedAtMs) / 1000)
     }
     this.#send(job, holder, nowMs)
+    if (slow !== undefined) {
+      job.hedged = true
+      slow.late(nowMs)
+    }
     return true
   }
 
@@ -282,27 +325,40 @@ export class PooledKey implements SigningKey {
       this.#retry(job, nowMs)
       return
     }
+    this.#retries.delete(job)
     job.pause(nowMs + FIRST_PAUSE_MS * 2 ** Math.min(job.attemptsMade, MAX_DOUBLINGS))
     this.#paused.add(job)
   }
 
   #retry(job: SignJob, nowMs: number): void {
-    if (!this.#dispatch(job, nowMs)) this.#retries.add(job)
+    if (this.#dispatch(job, nowMs)) this.#retries.delete(job)
+    else this.#retries.add(job)
   }
 
   #hedgeIfLate(job: SignJob, nowMs: number): void {
     const slow = job.lastMember
     if (slow === undefined || nowMs - job.lastSentAtMs < slow.hedgeDelayMs) return
-    const other = this.#choose(job, slow)
-    if (other === undefined) return
-    job.hedged = true
-    this.#send(job, other, nowMs)
-    slow.late(nowMs)
+    // When all others are full, a hedge would only take somebody else's place; except for a member that hangs, which is to
+    // cost its signatures no more than this delay.
+    if (!slow.hasAnsweredSince(job.lastSentAtMs)) this.#retry(job, nowMs)
+    else if (this.#dispatch(job, nowMs)) this.#retries.delete(job)
   }
 
   #fail(job: SignJob, error: HsmError): void {
     this.#forget(job)
     job.fail(error)
+  }
+
+  #outageSaid(since: Date, nowMs: number): HsmError {
+    if (this.#outageError === undefined || nowMs >= this.#outageError.untilMs) {
+      const members = this.#holders.map(({ member, key }) => ({
+        condition: member.condition,
+        problem: member.problem(key),
+      }))
+      const error = outageError(this.#uri, since.toISOString(), members)
+      this.#outageError = { error, untilMs: nowMs + OUTAGE_ERROR_MS }
+    }
+    return this.#outageError.error
   }
 
   #memberErrors(): readonly HsmError[] {
@@ -377,5 +433,6 @@ class KeyAttempt implements Attempt {
 
 // Only against endless rounds: a member that fails this often in a row is resting long before.
 const MAX_ATTEMPTS = 16
+const OUTAGE_ERROR_MS = 1000
 const FIRST_PAUSE_MS = 5
 const MAX_DOUBLINGS = 5

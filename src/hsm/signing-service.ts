@@ -9,6 +9,7 @@ import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import type { KeyType, SigningKey } from '../signing.ts'
 import { defaultHostEntry } from './host-process.ts'
+import { KeyMetrics } from './key-metrics.ts'
 import type { KeyPurpose, KeyUse } from './key-use.ts'
 import { Member } from './member.ts'
 import type { WantedKey } from './member-keys.ts'
@@ -17,9 +18,9 @@ import type { HsmOptions, KeyOptions, SigningOptions } from './options.ts'
 import type { KeyOutlook } from './outlook.ts'
 import { type Holder, PooledKey } from './pooled-key.ts'
 import { keyFacts } from './public-key.ts'
-import type { HsmStatus } from './status.ts'
+import type { HsmStatus, KeyStatus } from './status.ts'
 
-export type { HsmStatus, KeyOutlook }
+export type { HsmStatus, KeyOutlook, KeyStatus }
 
 /** A key of the configuration with what its certificate says of it. */
 export interface CertificateKey {
@@ -64,6 +65,7 @@ export class SigningService {
           onUse: options.onUse ?? (() => {}),
           holders: holdersOf(key, members, options.keys),
           signing: options.signing,
+          metrics: new KeyMetrics(options.metrics, key.uri),
           onWork: () => this.#tickSoon(),
         }),
     )
@@ -89,7 +91,7 @@ export class SigningService {
   }
 
   /** @param index as in `options.keys`. The same object every time; valid until `close()`. */
-  key(index: number): SigningKey & { readonly ready: boolean; outlook(): KeyOutlook } {
+  key(index: number): SigningKey & { readonly ready: boolean; outlook(): KeyOutlook; status(): KeyStatus } {
     const key = this.#keys[index]
     if (key === undefined) throw new RangeError(`there is no key ${index}`)
     return key
@@ -128,7 +130,10 @@ export class SigningService {
       metrics: new MemberMetrics(options.metrics, hsm.name),
       onUse: options.onUse ?? (() => {}),
       onChange: (member) => this.#memberChanged(member),
-      onHealth: () => options.onHealth?.(),
+      onHealth: () => {
+        for (const key of this.#keys) key.healthChanged()
+        options.onHealth?.()
+      },
     })
   }
 

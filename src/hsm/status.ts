@@ -13,6 +13,18 @@ export type MemberState =
   | 'failed'
   | 'closed'
 
+/** What /status shows of a key. */
+export interface KeyStatus {
+  /** Members that sign with it now, of those that should. */
+  readonly membersReady: number
+  readonly members: number
+  /** Signatures that wait for a member with room, and how many may before more are refused. */
+  readonly waiting: number
+  readonly queue: number
+  /** ISO 8601: since when nobody signs with it. */
+  readonly outageSince: string | undefined
+}
+
 /** What /status shows of a member. */
 export interface HsmStatus {
   readonly name: string

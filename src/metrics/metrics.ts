@@ -87,6 +87,18 @@ export function createMetrics() {
       labelNames: ['hsm'],
       registers,
     }),
+    signsWaiting: new Gauge({
+      name: 'sealgate_signs_waiting',
+      help: 'Signatures that wait for a member with room, by key (its URI).',
+      labelNames: ['key'],
+      registers,
+    }),
+    keyMembersReady: new Gauge({
+      name: 'sealgate_key_hsms_ready',
+      help: 'HSMs that sign with the key now; 0 is an outage.',
+      labelNames: ['key'],
+      registers,
+    }),
     hsmErrors: new Counter({
       name: 'sealgate_hsm_errors_total',
       help: 'PKCS#11 calls that failed, by return value (CKR_...).',
