@@ -44,6 +44,7 @@ export interface Status {
     inFlight: number
     sessions: { open: number; limit: number }
     hedgeDelayMs: number
+    lastError?: { message: string }
   }[]
   readonly certificates: readonly { file: string; ready: boolean; daysLeft: number }[]
 }
