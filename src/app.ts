@@ -10,6 +10,8 @@ import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type AdminSource, type Readiness, startAdminServer } from './admin/admin-server.ts'
+import { AuditLog } from './audit/audit-log.ts'
+import { AuditedKey } from './audit/audited-key.ts'
 import type { Config, ListenerOptions } from './config/config.ts'
 import { isForDrills } from './drill/module.ts'
 import { HsmError, TlsError } from './errors.ts'
@@ -21,11 +23,13 @@ import { tlsMetrics } from './metrics/tls-metrics.ts'
 import { loadAddon, type NativeEstablished } from './native/addon.ts'
 import { startRedirect } from './proxy/redirect.ts'
 import { HttpWorkers } from './proxy/workers.ts'
+import type { SigningKey } from './signing.ts'
 import { provePort } from './tls/prove-port.ts'
 import { type TcpRoute, TlsFront } from './tls/tls-front.ts'
 import { proxyHeader } from './upstream/proxy-header.ts'
 import { TcpUpstream } from './upstream/tcp.ts'
 import { compileTcpRoutes, type TcpRouter } from './upstream/tcp-routes.ts'
+import { packageVersion } from './version.ts'
 
 export interface App {
   /** As bound, in the order of the configuration. */
@@ -127,6 +131,7 @@ class RunningApp implements App {
   readonly #tcpRoutes: ReadonlyMap<number, TcpRouter>
   /** What has started, last first. */
   readonly #stops: (() => unknown)[] = []
+  #audit: AuditLog | undefined
   #tls: TlsFront | undefined
   #workers: HttpWorkers | undefined
   /** `waiting`: nobody can sign yet, the listeners are closed. */
@@ -151,6 +156,7 @@ class RunningApp implements App {
       log,
       metrics: this.#metrics,
       onHealth: () => this.#reviewSoon(),
+      onUse: (use) => this.#audit?.record(use),
     })
     this.#tcpUpstreams = new Map(
       config.upstreams.map((upstream) => [upstream.name, new TcpUpstream(upstream)]),
@@ -168,6 +174,7 @@ class RunningApp implements App {
 
   async start(options: StartOptions): Promise<void> {
     await this.#startAdmin()
+    await this.#startAudit()
     await this.#startSigning(options)
     const tls = this.#startTls()
     await this.#startWorkers(tls)
@@ -185,8 +192,28 @@ class RunningApp implements App {
     return this.#destroyed
   }
 
+  /** Before the HSMs, whose logins are its first records. */
+  async #startAudit(): Promise<void> {
+    const { audit, file, sha256, signing, certificates } = this.#config
+    if (audit === undefined) return
+    const [log, metrics] = [this.#log, this.#metrics]
+    const opened = await AuditLog.open({
+      audit,
+      version: packageVersion(),
+      config: { file, sha256 },
+      log,
+      metrics,
+    })
+    this.#audit = opened
+    this.#stops.unshift(() => opened.close())
+    if (audit.checkpoint !== undefined)
+      opened.signWith(this.#signing.key(certificates.length), signing.timeoutMs)
+  }
+
   async #startSigning({ strict }: StartOptions): Promise<void> {
     this.#stops.unshift(() => this.#signing.close())
+    // Its end is signed for, too: while there are HSMs, and nobody asks for handshakes any more.
+    this.#stops.unshift(() => this.#audit?.stop())
     const firstTries = this.#signing.start()
     // A module that hangs must not keep the certificates of other HSMs from being served.
     await (strict ? firstTries : atMost(FIRST_TRIES_MS, firstTries))
@@ -278,7 +305,7 @@ class RunningApp implements App {
       signTimeoutMs: config.signing.timeoutMs,
       credentials: config.certificates.map(({ certificate }, index) => ({
         certificate,
-        key: this.#signing.key(index),
+        key: this.#keyFor(index),
       })),
       listenerName: (id) => config.listeners[id]?.name ?? String(id),
       log: this.#log,
@@ -291,6 +318,13 @@ class RunningApp implements App {
     this.#tls = tls
     this.#stops.unshift(() => tls.close())
     return tls
+  }
+
+  #keyFor(index: number): SigningKey & { readonly ready: boolean } {
+    const key = this.#signing.key(index)
+    return this.#audit !== undefined && this.#config.audit?.overflow === 'block'
+      ? new AuditedKey(key, this.#audit)
+      : key
   }
 
   async #startWorkers(tls: TlsFront): Promise<void> {
@@ -393,6 +427,7 @@ class RunningApp implements App {
           ready: state === 'ready',
           state,
           problems: problems.map(({ message }) => message),
+          signing: this.#signing.key(index).status(),
           daysLeft: Math.floor((certificate.notAfterMs - Date.now()) / DAY_MS),
         }
       }),
@@ -400,6 +435,7 @@ class RunningApp implements App {
         name,
         servers: servers.map(({ scheme, host, port }) => `${scheme}://${host}:${port}`),
       })),
+      audit: this.#audit?.status(),
       tls: this.#tls?.stats(),
     }
   }
@@ -453,17 +489,21 @@ const DRAIN_POLL_MS = 20
 // Logging in to an HSM over a network takes a few seconds.
 const FIRST_TRIES_MS = 5_000
 
+/** A key for each certificate, in order; behind them that of the audit log's checkpoints. */
 function signingService(
   config: Config,
-  ours: Pick<SigningServiceOptions, 'log' | 'metrics' | 'onHealth'>,
+  ours: Pick<SigningServiceOptions, 'log' | 'metrics' | 'onHealth' | 'onUse'>,
 ): SigningService {
+  const certificates = config.certificates.map(({ certificate, key }) => ({
+    key,
+    spki: certificate.spki,
+    keyType: certificate.keyType,
+  }))
+  const checkpoint = config.audit?.checkpoint
+  const others = checkpoint === undefined ? [] : [{ ...checkpoint, purpose: 'audit-checkpoint' as const }]
   return new SigningService({
     hsms: config.hsms,
-    keys: config.certificates.map(({ certificate, key }) => ({
-      key,
-      spki: certificate.spki,
-      keyType: certificate.keyType,
-    })),
+    keys: [...certificates, ...others],
     signing: config.signing,
     ...ours,
   })

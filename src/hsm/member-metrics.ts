@@ -2,6 +2,7 @@
 
 import type { Metrics } from '../metrics/metrics.ts'
 import type { SignatureScheme, SignatureSchemeName } from '../signing.ts'
+import type { MemberState } from './status.ts'
 
 interface SchemeMetrics {
   readonly ok: { inc(): void }
@@ -19,6 +20,7 @@ export class MemberMetrics {
   readonly hedges: { inc(): void }
   readonly #metrics: Metrics
   readonly #hsm: string
+  #state: MemberState | undefined
   readonly #schemes = new Map<SignatureSchemeName, SchemeMetrics>()
 
   constructor(metrics: Metrics, hsm: string) {
@@ -31,6 +33,7 @@ export class MemberMetrics {
     this.throttled = metrics.hsmThrottled.labels(hsm)
     this.restarts = metrics.hsmRestarts.labels(hsm)
     this.hedges = metrics.signHedges.labels(hsm, 'slow')
+    this.entered('down')
     this.up.set(0)
     this.sessions.set(0)
     this.inFlight.set(0)
@@ -53,6 +56,29 @@ export class MemberMetrics {
 
   retried(code: string): void {
     this.#metrics.signRetries.labels(this.#hsm, code).inc()
+  }
+
+  entered(state: MemberState): void {
+    const { hsmState, hsmStateSince } = this.#metrics
+    if (this.#state !== undefined) hsmState.labels(this.#hsm, this.#state).set(0)
+    hsmState.labels(this.#hsm, state).set(1)
+    hsmStateSince.labels(this.#hsm).set(Date.now() / 1000)
+    this.#state = state
+  }
+
+  /** The breaker has opened. */
+  rested(code: string): void {
+    this.#metrics.hsmRests.labels(this.#hsm, code).inc()
+  }
+
+  /** A test signature has ended. @param result ok or the error code. */
+  tested(result: string): void {
+    this.#metrics.hsmTests.labels(this.#hsm, result).inc()
+  }
+
+  /** @param result ok or the error code. */
+  loggedIn(result: string): void {
+    this.#metrics.hsmLogins.labels(this.#hsm, result).inc()
   }
 
   climbed(rung: string): void {

@@ -55,6 +55,7 @@ export class Member {
   readonly #inFlight = new InFlight()
   #state: MemberState = 'down'
   #sinceMs = Date.now()
+  #untilMs: number | undefined
   #timer: NodeJS.Timeout | undefined
   #host: HostProcess | undefined
   #climb: Climb | undefined
@@ -171,6 +172,7 @@ export class Member {
       name: this.name,
       state: this.#state,
       since: new Date(this.#sinceMs).toISOString(),
+      until: this.#untilMs === undefined ? undefined : new Date(this.#untilMs).toISOString(),
       pid: this.#host?.pid,
       token: this.#token,
       sessions: { ...this.#sessions },
@@ -349,6 +351,7 @@ export class Member {
   #rest(error: HsmError): void {
     if (Date.now() - this.#sinceMs > STEADY_MS) this.#restBackOff.reset()
     const restMs = this.#restBackOff.next()
+    this.metrics.rested(error.code)
     this.#note(error)
     this.#options.log.warn(
       { hsm: this.name, code: error.code, restMs: Math.round(restMs) },
@@ -451,6 +454,7 @@ export class Member {
   #enter(state: MemberState, limitMs?: number, onLimit?: () => void): void {
     clearTimeout(this.#timer)
     this.#timer = limitMs === undefined || onLimit === undefined ? undefined : setTimeout(onLimit, limitMs)
+    this.#untilMs = limitMs === undefined ? undefined : Date.now() + limitMs
     if (state === this.#state) return
     if (state !== 'recovering' && state !== 'proving') this.#climb = undefined
     const healthChanges = this.#state === 'up' || state === 'up'
@@ -460,6 +464,7 @@ export class Member {
     }
     this.#state = state
     this.#sinceMs = Date.now()
+    this.metrics.entered(state)
     if (healthChanges || this.final) this.#options.onHealth()
   }
 

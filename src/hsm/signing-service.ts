@@ -119,6 +119,7 @@ export class SigningService {
   }
 
   #createMember(hsm: HsmOptions, options: SigningServiceOptions): Member {
+    const metrics = new MemberMetrics(options.metrics, hsm.name)
     return new Member({
       hsm,
       keys: options.keys
@@ -127,8 +128,12 @@ export class SigningService {
       entry: options.hostEntry ?? defaultHostEntry(),
       hangMs: options.signing.timeoutMs,
       log: options.log,
-      metrics: new MemberMetrics(options.metrics, hsm.name),
-      onUse: options.onUse ?? (() => {}),
+      metrics,
+      onUse: (use) => {
+        if (use.kind === 'login') metrics.loggedIn(use.result)
+        else if (use.reason === 'test') metrics.tested(use.result)
+        options.onUse?.(use)
+      },
       onChange: (member) => this.#memberChanged(member),
       onHealth: () => {
         for (const key of this.#keys) key.healthChanged()

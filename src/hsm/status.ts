@@ -31,6 +31,11 @@ export interface HsmStatus {
   readonly state: MemberState
   /** ISO 8601: when this state began. */
   readonly since: string
+  /**
+   * ISO 8601: when it ends at the latest. A member that is resting then makes a test signature, one that is down
+   * gets a new host, and one that is starting or recovering is given up and its host killed.
+   */
+  readonly until: string | undefined
   readonly pid: number | undefined
   readonly token: { readonly label: string; readonly serial: string } | undefined
   readonly sessions: { readonly open: number; readonly limit: number }

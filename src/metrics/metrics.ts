@@ -63,6 +63,36 @@ export function createMetrics() {
       labelNames: ['hsm'],
       registers,
     }),
+    hsmState: new Gauge({
+      name: 'sealgate_hsm_state',
+      help: '1 for the state that the member is in (starting, proving, up, resting, recovering, down, failed, closed).',
+      labelNames: ['hsm', 'state'],
+      registers,
+    }),
+    hsmStateSince: new Gauge({
+      name: 'sealgate_hsm_state_since_timestamp_seconds',
+      help: 'When that state began, Unix time.',
+      labelNames: ['hsm'],
+      registers,
+    }),
+    hsmRests: new Counter({
+      name: 'sealgate_hsm_rests_total',
+      help: 'Times that the breaker of the member opened, by the error code that did it.',
+      labelNames: ['hsm', 'reason'],
+      registers,
+    }),
+    hsmTests: new Counter({
+      name: 'sealgate_hsm_test_signatures_total',
+      help: 'Test signatures that decide whether a member may sign (again), by result (ok or the error code).',
+      labelNames: ['hsm', 'result'],
+      registers,
+    }),
+    hsmLogins: new Counter({
+      name: 'sealgate_hsm_logins_total',
+      help: 'Logins with the PIN that the token took or refused, by result (ok or the error code).',
+      labelNames: ['hsm', 'result'],
+      registers,
+    }),
     hsmSessions: new Gauge({
       name: 'sealgate_hsm_sessions',
       help: 'PKCS#11 sessions open for signing.',
