@@ -500,10 +500,12 @@ function signingService(
     keyType: certificate.keyType,
   }))
   const checkpoint = config.audit?.checkpoint
-  const others = checkpoint === undefined ? [] : [{ ...checkpoint, purpose: 'audit-checkpoint' as const }]
   return new SigningService({
     hsms: config.hsms,
-    keys: [...certificates, ...others],
+    keys:
+      checkpoint === undefined
+        ? certificates
+        : [...certificates, { ...checkpoint, purpose: 'audit-checkpoint' }],
     signing: config.signing,
     ...ours,
   })

@@ -174,6 +174,7 @@ export class AuditLog {
 
   async #close(): Promise<void> {
     const { log, audit } = this.#options
+    if (this.#state === 'open') this.#append('stop', '')
     this.#state = 'closed'
     this.#wakeWaiting()
     const written = await this.#writer.end(CLOSE_LIMIT_MS)

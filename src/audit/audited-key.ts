@@ -5,16 +5,20 @@ import type { SignatureScheme, SigningKey, SignRequest } from '../signing.ts'
 import type { AuditLog } from './audit-log.ts'
 
 export class AuditedKey implements SigningKey {
-  readonly #key: SigningKey
+  readonly #key: SigningKey & { readonly ready: boolean }
   readonly #log: AuditLog
 
-  constructor(key: SigningKey, log: AuditLog) {
+  constructor(key: SigningKey & { readonly ready: boolean }, log: AuditLog) {
     this.#key = key
     this.#log = log
   }
 
   get spki(): Uint8Array {
     return this.#key.spki
+  }
+
+  get ready(): boolean {
+    return this.#key.ready
   }
 
   get schemes(): readonly SignatureScheme[] {

@@ -1,8 +1,8 @@
 /** The command line: what can be asked, and which exit status each end has. */
 
-import { readFileSync } from 'node:fs'
 import { Command, CommanderError } from 'commander'
 import { exitStatus, SealgateError } from '../errors.ts'
+import { packageVersion } from '../version.ts'
 import { addDrillCommands } from './drill.ts'
 
 /** Where people read. */
@@ -57,7 +57,26 @@ function describeProgram(terminal: Terminal, ended: (status: number) => void): C
     },
   )
   addDrillCommands(program, terminal)
+  addAuditCommands(program, terminal, ended)
   return program
+}
+
+function addAuditCommands(program: Command, terminal: Terminal, ended: (status: number) => void): void {
+  program
+    .command('audit')
+    .description('work with the audit log')
+    .command('verify')
+    .description('find any record that was edited, removed, reordered or put in')
+    .argument('<files...>', 'the log and its full files, in any order: audit.jsonl*')
+    .option('--public-key <file>', 'verify the checkpoints: PEM, a public key or a certificate')
+    .option('--expect-head <hash>', 'a hash noted earlier, of the last record then: it must be there')
+    .option('--json', 'the result as JSON')
+    .addHelpText('after', AUDIT_HELP)
+    .action(async (files: string[], options: { publicKey?: string; expectHead?: string; json?: true }) => {
+      const { auditVerify } = await import('./audit.ts')
+      const { publicKey, expectHead, json = false } = options
+      ended(await auditVerify(files, { publicKey, expectHead, json }, terminal))
+    })
 }
 
 function addCommand(
@@ -97,12 +116,6 @@ function usageError(cause: CommanderError): SealgateError {
   return new SealgateError('ERR_USAGE', cause.message, { cause })
 }
 
-function packageVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
-  const { version }: { version: string } = JSON.parse(text)
-  return version
-}
-
 const STANDARD: Terminal = {
   out: (text) => {
     process.stdout.write(text)
@@ -119,6 +132,9 @@ with 69 when waiting is of no use: a wrong PIN, a key that is not the certificat
 Examples:
   $ sealgate run --config /etc/sealgate.yaml
   $ sealgate run --strict --config /etc/sealgate.yaml`
+const AUDIT_HELP = `
+Exit status: 0 nothing is wrong, 65 something is (with file and line), 66 a file cannot be read.
+What the log proves and what it cannot is in src/audit/README.md.`
 const EXAMPLES = `
 Examples:
   $ sealgate check --config /etc/sealgate.yaml

@@ -6,7 +6,7 @@ import { readCertificateFile } from './certificate-file.ts'
 import type { Path } from './document.ts'
 import { absolutePath, type Context, checkReference, type Entry } from './entries.ts'
 import { type Pkcs11Uri, parsePkcs11Uri, redactPkcs11Uri } from './pkcs11-uri.ts'
-import type { CertificateEntry } from './schema.ts'
+import type { CertificateEntry, KeyEntry } from './schema.ts'
 
 export interface ResolvedCertificate {
   readonly certificate: CertificateOptions
@@ -20,11 +20,21 @@ export function resolveCertificate(
 ): ResolvedCertificate | undefined {
   const { path, value } = entry
   const certificate = resolveChain([...path, 'chain'], value.chain, context)
-  const selector = resolveUri([...path, 'key', 'uri'], value.key.uri, context)
-  checkMembers([...path, 'key', 'hsms'], value.key.hsms, hsmNames, context)
-  const byHsm = resolveUris([...path, 'key', 'uris'], value.key, context)
-  if (certificate === undefined || selector === undefined) return undefined
-  return { certificate, key: { ...selector, hsms: value.key.hsms, byHsm } }
+  const key = resolveKey([...path, 'key'], value.key, hsmNames, context)
+  return certificate && key && { certificate, key }
+}
+
+/** A key that can be found, and members that exist. */
+export function resolveKey(
+  path: Path,
+  entry: KeyEntry,
+  hsmNames: ReadonlySet<string>,
+  context: Context,
+): KeyOptions | undefined {
+  const selector = resolveUri([...path, 'uri'], entry.uri, context)
+  checkMembers([...path, 'hsms'], entry.hsms, hsmNames, context)
+  const byHsm = resolveUris([...path, 'uris'], entry, context)
+  return selector && { ...selector, hsms: entry.hsms, byHsm }
 }
 
 /** TLS chooses by name and key type: a second certificate with both equal would never be used. */
@@ -60,7 +70,7 @@ function resolveChain(path: Path, chain: string, context: Context): CertificateO
   return certificate
 }
 
-function resolveUris(path: Path, key: CertificateEntry['key'], context: Context): KeyOptions['byHsm'] {
+function resolveUris(path: Path, key: KeyEntry, context: Context): KeyOptions['byHsm'] {
   const resolved = Object.entries(key.uris).flatMap(([hsm, uri]): [string, KeySelector][] => {
     if (!key.hsms.includes(hsm)) {
       const cure = `name it there too, or take it out here; there are: ${key.hsms.join(', ')}`

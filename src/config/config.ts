@@ -1,5 +1,6 @@
 /** A configuration after loading: frozen, unit-free, every reference resolved. */
 
+import type { AuditOptions } from '../audit/options.ts'
 import type { HsmOptions, KeyOptions, SigningOptions } from '../hsm/options.ts'
 import type { LogLevel } from '../log.ts'
 import type { HttpListenerOptions } from '../proxy/options.ts'
@@ -9,6 +10,8 @@ import type { TcpRouteOptions, UpstreamOptions } from '../upstream/options.ts'
 export interface Config {
   /** The file it came from; absolute. */
   readonly file: string
+  /** SHA-256 of its bytes, hex: which configuration it was. */
+  readonly sha256: string
   readonly hsms: readonly HsmOptions[]
   readonly certificates: readonly { readonly certificate: CertificateOptions; readonly key: KeyOptions }[]
   readonly listeners: readonly ListenerOptions[]
@@ -19,6 +22,8 @@ export interface Config {
   readonly admin: { readonly address: ListenAddress } | undefined
   readonly threads: { readonly tls: number; readonly http: number }
   readonly log: { readonly level: LogLevel; readonly access: boolean }
+  /** undefined: no audit log. */
+  readonly audit: AuditOptions | undefined
   /** TERM: how long open requests and connections may take to end. */
   readonly drainTimeoutMs: number
   /** Served, but the operator should know: an expired certificate, a PIN in the environment. */

@@ -5,9 +5,11 @@
  * whole. No PIN is ever read here: the host process of each HSM does that.
  */
 
+import { hash } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { ConfigError } from '../errors.ts'
+import { resolveAudit } from './audit.ts'
 import { resolveCertificate, warnAboutShadowed } from './certificates.ts'
 import type { Config } from './config.ts'
 import { type ConfigDocument, parseConfigDocument } from './document.ts'
@@ -16,7 +18,14 @@ import { readTextFile } from './files.ts'
 import { resolveHsm } from './hsms.ts'
 import { checkDistinct, resolveListener, upstreamsOf } from './listeners.ts'
 import { Report } from './report.ts'
-import { certificateSchema, configSchema, hsmSchema, listenerSchema, upstreamSchema } from './schema.ts'
+import {
+  auditSchema,
+  certificateSchema,
+  configSchema,
+  hsmSchema,
+  listenerSchema,
+  upstreamSchema,
+} from './schema.ts'
 import { sound, structureFindings } from './structure.ts'
 import { resolveUpstream } from './upstreams.ts'
 
@@ -46,14 +55,16 @@ export async function loadConfig(file: string): Promise<Config> {
         message: 'is empty; begin with a file from the folder config/',
       },
     ])
-  return resolveDocument(parseConfigDocument(path, read.text), {
-    nowMs: Date.now(),
-    environment: process.env,
-  })
+  const world = { nowMs: Date.now(), environment: process.env }
+  return resolveDocument(parseConfigDocument(path, read.text), world, hash('sha256', read.text))
 }
 
 /** The part that needs no clock and no environment of its own. */
-function resolveDocument(document: ConfigDocument, world: Pick<Context, 'nowMs' | 'environment'>): Config {
+function resolveDocument(
+  document: ConfigDocument,
+  world: Pick<Context, 'nowMs' | 'environment'>,
+  sha256: string,
+): Config {
   const report = new Report(document)
   const context: Context = { report, directory: dirname(document.file), ...world }
   for (const finding of structureFindings(configSchema, document.value)) report.find(finding)
@@ -65,7 +76,13 @@ function resolveDocument(document: ConfigDocument, world: Pick<Context, 'nowMs' 
     resolveCertificate(entry, hsmNames, context),
   )
   warnAboutShadowed(certificates, context)
-  warnUnused(report, 'hsms', hsmNames, new Set(certificates.flatMap(({ value }) => value.key.hsms)))
+  const audit = resolveAudit(
+    sound(auditSchema, raw['audit']),
+    { hsmNames, certificates: values(certificates) },
+    context,
+  )
+  const keys = [...values(certificates), ...(audit?.checkpoint === undefined ? [] : [audit.checkpoint])]
+  warnUnused(report, 'hsms', hsmNames, new Set(keys.flatMap(({ key }) => key.hsms)))
 
   const upstreamNames = declaredNames(raw['upstreams'])
   const upstreams = each(soundEntries(upstreamSchema, 'upstreams', raw['upstreams']), (entry) =>
@@ -86,6 +103,7 @@ function resolveDocument(document: ConfigDocument, world: Pick<Context, 'nowMs' 
   const whole = configSchema.parse(document.value)
   return deepFreeze({
     file: document.file,
+    sha256,
     hsms: values(hsms),
     certificates: values(certificates),
     listeners: values(listeners),
@@ -100,6 +118,7 @@ function resolveDocument(document: ConfigDocument, world: Pick<Context, 'nowMs' 
     admin: adminAddress && { address: adminAddress },
     threads: { tls: threadsOf(whole.threads.tls), http: threadsOf(whole.threads.http) },
     log: whole.log,
+    audit,
     drainTimeoutMs: whole.drain_timeout,
     warnings: report.warnings,
   })

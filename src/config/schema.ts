@@ -13,6 +13,8 @@ const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
 const DAY = 24 * HOUR
 const KIB = 1_024
+const MIB = 1_024 * KIB
+const GIB = 1_024 * MIB
 const UINT32_MAX = 0xffff_ffff
 
 const environmentName = () =>
@@ -82,30 +84,31 @@ export const hsmSchema = z
   })
   .meta({ title: 'hsms.NAME' })
 
+export type KeyEntry = z.output<typeof keySchema>
+const keySchema = z.strictObject({
+  uri: text({ type: 'PKCS#11 URI' }).describe(
+    'The private key object, RFC 7512: `object` (label), `id` (percent-encoded) or both, e.g. `pkcs11:object=web;type=private`. The token is chosen by `hsms`.',
+  ),
+  hsms: z
+    .array(name())
+    .min(1, 'is empty: name at least one of hsms')
+    .describe('Members that hold this same key. Two or more survive the loss of one.'),
+  uris: z
+    .record(name(), text({ type: 'PKCS#11 URI' }))
+    .prefault({})
+    .meta({ 'x-type': 'map of PKCS#11 URIs' })
+    .describe(
+      'By name, the HSMs where the object has another label or id than in `uri`: some choose these themselves when a key is imported.',
+    ),
+})
+
 export type CertificateEntry = z.output<typeof certificateSchema>
 export const certificateSchema = z
   .strictObject({
     chain: path().describe(
       'PEM file: the leaf certificate first, then the intermediates. The names it serves come from the leaf.',
     ),
-    key: z
-      .strictObject({
-        uri: text({ type: 'PKCS#11 URI' }).describe(
-          'The private key object, RFC 7512: `object` (label), `id` (percent-encoded) or both, e.g. `pkcs11:object=web;type=private`. The token is chosen by `hsms`.',
-        ),
-        hsms: z
-          .array(name())
-          .min(1, 'is empty: name at least one of hsms')
-          .describe('Members that hold this same key. Two or more survive the loss of one.'),
-        uris: z
-          .record(name(), text({ type: 'PKCS#11 URI' }))
-          .prefault({})
-          .meta({ 'x-type': 'map of PKCS#11 URIs' })
-          .describe(
-            'By name, the HSMs where the object has another label or id than in `uri`: some choose these themselves when a key is imported.',
-          ),
-      })
-      .describe('The private key of the leaf.'),
+    key: keySchema.describe('The private key of the leaf.'),
   })
   .meta({ title: 'certificates[]' })
 
@@ -359,6 +362,61 @@ const logSchema = z
   .prefault({})
   .describe('JSON lines on standard output.')
 
+export type AuditEntry = z.output<typeof auditSchema>
+export const auditSchema = z
+  .strictObject({
+    file: path().describe(
+      'JSON lines, one per use of a key, each chained to the one before. One process writes it; full files get a number: `audit.jsonl.000001`.',
+    ),
+    rotate: size({ min: 64 * KIB, max: 1024 * GIB })
+      .prefault('100MiB')
+      .describe('A file of this size is full; about 150,000 signatures fit into the default.'),
+    keep: integer({ min: 1, max: 1_000_000 })
+      .optional()
+      .describe(
+        'Full files that stay; older ones are removed, which the log then says itself. Absent: all stay, and you archive them.',
+      ),
+    fsync: z
+      .union([z.literal('always'), z.literal('never'), duration({ min: 10, max: 1 * HOUR })], {
+        error: 'must be always, never, or an interval such as 1s (10ms ... 1h)',
+      })
+      .prefault('1s')
+      .meta({ 'x-type': 'always, never or duration', 'x-bounds': '10ms ... 1h' })
+      .describe(
+        'When records are forced to the disk, which is what a power failure may cost; a crash of Sealgate costs only what it had collected for a write, some milliseconds.',
+      ),
+    overflow: z
+      .enum(['count', 'block'])
+      .prefault('count')
+      .describe(
+        'The disk is full and so is the buffer. count: signatures go on, records are lost, and how many is recorded. block: no signature without a record; handshakes wait, then fail.',
+      ),
+    buffer: size({ min: 1 * MIB, max: 1 * GIB })
+      .prefault('16MiB')
+      .describe(
+        'Records that wait for the disk. The default holds about 25,000 signatures: half a minute of a busy proxy.',
+      ),
+    checkpoint: z
+      .strictObject({
+        key: keySchema.describe('A key of its own: one that signs handshakes is refused.'),
+        public_key: path().describe(
+          'PEM file with the public key of `key`, or a certificate for it. `sealgate audit verify --public-key` takes the same file.',
+        ),
+        every: duration({ min: 100, max: 1 * DAY })
+          .prefault('10s')
+          .describe('After a record, a checkpoint follows within this time. A proxy at rest signs none.'),
+        records: integer({ min: 1, max: 10_000_000 })
+          .prefault(10_000)
+          .describe('... or after so many records, whatever comes first.'),
+      })
+      .optional()
+      .describe(
+        'Has the chain signed by a key in the HSM. Without it, whoever can write the file can write it anew from the beginning.',
+      ),
+  })
+  .optional()
+  .describe('The audit log of every use of a key. Absent: none is written.')
+
 /** Names of map entries; the value is described by its own schema. */
 export type ConfigEntry = z.output<typeof configSchema>
 export const configSchema = z.strictObject({
@@ -382,6 +440,7 @@ export const configSchema = z.strictObject({
   admin: adminSchema,
   threads: threadsSchema,
   log: logSchema,
+  audit: auditSchema,
   drain_timeout: duration({ min: 0, max: 1 * DAY })
     .prefault('30s')
     .describe('After TERM: how long open requests and connections may take to end.'),

@@ -16,7 +16,7 @@ interface Rule {
   readonly types?: readonly string[]
 }
 
-const LEAVES = ['errors', 'log', 'signing', 'metrics/metrics']
+const LEAVES = ['errors', 'log', 'signing', 'version', 'metrics/metrics']
 
 const TABLE: Readonly<Record<string, Rule>> = {
   app: {
