@@ -42,6 +42,8 @@ export class Recovery {
   #keys: readonly OpenedKey[] = []
   #state: 'opening' | 'signing' | 'climbing' | 'given-up' = 'opening'
   #openings = 0
+  /** C_Initialize was called. */
+  #started = false
   #doneAtMs = 0
 
   /** @throws {Problem} when the module does not load. */
@@ -62,6 +64,7 @@ export class Recovery {
 
   /** Opens the token for the first time. What fails is climbed from, like what fails later. */
   open(): void {
+    if (this.#state === 'given-up') return
     this.#openings++
     try {
       this.#reopen()
@@ -128,7 +131,7 @@ export class Recovery {
     this.#done()
   }
 
-  /** @throws {unknown} when it could not be done; the next one may. */
+  /** @throws {Problem | Pkcs11Error} when it could not be done; the next one may. */
   #take(rung: Exclude<Rung, 'host'>): void {
     const token = this.#token
     if (rung === 'module' || token === undefined) {
@@ -145,7 +148,8 @@ export class Recovery {
   }
 
   #reopen(): void {
-    if (this.#token !== undefined || this.#openings > 1 || this.#state === 'climbing') this.#finalize()
+    if (this.#started) this.#finalize()
+    this.#started = true
     this.#token = undefined
     const token = openToken(this.module, this.#options, this.#login)
     this.#findKeys(token)
