@@ -12,12 +12,15 @@ all rings of tests. With a FILTER (part of a file's name) only those test files 
   -t PATTERN     only tests whose name matches
   --node N       run the built program with this release of Node, from the npm
                  package "node", e.g. --node 24 test/e2e; the tests themselves run here
+  --minutes N    how long test/chaos plays random faults (1), e.g. --minutes 30 random-faults
+  --seed N       which ones: the same faults as in the run that printed this number
   --help         this text
 `
 
 /**
  * @param {readonly string[]} args
- * @returns {{ help: boolean, filters: string[], pattern: string | undefined, node: string | undefined }}
+ * @returns {{ help: boolean, filters: string[], pattern: string | undefined, node: string | undefined,
+ *   minutes: string | undefined, seed: string | undefined }}
  * @throws {Stop} status 64
  */
 export function parseTestOptions(args) {
@@ -29,12 +32,21 @@ export function parseTestOptions(args) {
         help: { type: 'boolean', short: 'h' },
         pattern: { type: 'string', short: 't' },
         node: { type: 'string' },
+        minutes: { type: 'string' },
+        seed: { type: 'string' },
       },
     })
     if (values.node !== undefined && !/^\d+(\.\d+){0,2}$/.test(values.node)) {
       throw new Error(`--node ${values.node}: a release is a number, e.g. 24.`)
     }
-    return { help: values.help ?? false, filters: positionals, pattern: values.pattern, node: values.node }
+    for (const name of /** @type {const} */ (['minutes', 'seed'])) {
+      const value = values[name]
+      if (value !== undefined && !/^[1-9]\d{0,9}$/.test(value)) {
+        throw new Error(`--${name} ${value}: a whole number, from 1 on.`)
+      }
+    }
+    const { help = false, pattern, node, minutes, seed } = values
+    return { help, filters: positionals, pattern, node, minutes, seed }
   } catch (error) {
     throw new Stop(`${error instanceof Error ? error.message : error}\nTry: npm test -- --help`, 64)
   }
