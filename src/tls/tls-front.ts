@@ -21,6 +21,7 @@ import type {
 } from '../native/addon.ts'
 import { type ConnectionFacts, schemeByCodePoint } from '../signing.ts'
 import { nativeCredentials } from './credentials.ts'
+import { FailureLog } from './failure-log.ts'
 import { type Credentials, Offers } from './offers.ts'
 import type { TlsOptions } from './options.ts'
 import { tlsPolicy } from './policy.ts'
@@ -50,6 +51,7 @@ export class TlsFront {
   readonly #options: TlsFrontOptions
   readonly #terminator: Terminator
   readonly #ticketKeys: TicketKeys
+  readonly #failures: FailureLog
   readonly #offers: Offers
   /** What the threads have been told last, for comparison. */
   #offered: string | undefined
@@ -78,6 +80,7 @@ export class TlsFront {
       this.#terminator.close()
       throw error
     }
+    this.#failures = new FailureLog(options.log)
     this.#ticketKeys = new TicketKeys({
       rotationMs: options.tls.ticketRotationMs,
       apply: (keys) => this.#terminator.setTicketKeys(keys),
@@ -129,6 +132,7 @@ export class TlsFront {
   close(): void {
     if (this.#closed) return
     this.#closed = true
+    this.#failures.close()
     clearTimeout(this.#lookAgain)
     this.#ticketKeys.close()
     this.#terminator.close()
@@ -193,9 +197,8 @@ export class TlsFront {
     switch (event.type) {
       case 'handshake-failed': {
         const { type: _, listenerId, reason, ...facts } = event
-        const line = { listener: listenerName(listenerId), ...facts, reason }
-        if (reason.startsWith(SIGNATURE_FAILED)) log.warn(line, 'handshake failed')
-        else log.info(line, 'handshake failed')
+        const level = reason.startsWith(SIGNATURE_FAILED) ? 'warn' : 'info'
+        this.#failures.failed(level, kindOf(reason), reason, { listener: listenerName(listenerId), ...facts })
         return
       }
       case 'connection-closed': {
@@ -220,6 +223,11 @@ export class TlsFront {
 
 const NOTHING = new Uint8Array()
 const SIGNATURE_FAILED = 'signature failed'
+
+/** Of a failed signature its code: keys, members and times differ. */
+function kindOf(reason: string): string {
+  return reason.startsWith(SIGNATURE_FAILED) ? reason.split(': ', 2).join() : reason
+}
 
 function failureText(error: unknown): string {
   const code = codeOf(error)
