@@ -5,7 +5,7 @@ import type { KeyPurpose } from '../key-use.ts'
 import { keySchemes, MECHANISMS, offeredSchemes } from '../mechanism.ts'
 import type { KeyMessage, KeyState } from '../messages.ts'
 import { keyFacts } from '../public-key.ts'
-import { CK, type Handle } from './pkcs11.ts'
+import { CK, type Handle, type Template } from './pkcs11.ts'
 import { Problem, problemMessage } from './problem.ts'
 import type { Token } from './token.ts'
 
@@ -63,15 +63,12 @@ export function refuseSharedKeys(keys: readonly (KeyObject | undefined)[]): void
 function findKey(token: Token, wanted: KeyMessage): KeyObject {
   const schemes = schemesOn(token, wanted)
   // Always by class and id or label: a token may hold thousands of objects, and listing them takes minutes.
-  const handles = token.module.findObjects(
-    token.session,
-    [{ type: CK.CKA_CLASS, value: CK.CKO_PRIVATE_KEY }, ...selector(wanted)],
-    MAX_CANDIDATES,
-  )
+  const handles = privateKeys(token, selector(wanted))
   if (handles.length === 0) {
+    const hint = nearMiss(token, wanted) ?? 'is it there, and may this user see it?'
     throw new Problem(
       'ERR_HSM_KEY_NOT_FOUND',
-      `no private key matches ${wanted.uri} on token "${token.label}"; is it there, and may this user see it?`,
+      `no private key matches ${wanted.uri} on token "${token.label}"; ${hint}`,
     )
   }
   const candidates = handles.map((handle) => ({ handle, match: compare(token, wanted, handle) }))
@@ -108,7 +105,29 @@ function schemesOn(token: Token, wanted: KeyMessage): readonly number[] {
   return offered.map((scheme) => scheme.codePoint)
 }
 
-function selector(wanted: KeyMessage): { type: number; value: Buffer | string }[] {
+function privateKeys(token: Token, selection: Template): readonly Handle[] {
+  const template = [{ type: CK.CKA_CLASS, value: CK.CKO_PRIVATE_KEY }, ...selection]
+  return token.module.findObjects(token.session, template, MAX_CANDIDATES)
+}
+
+/** A key that fits by label or by id, but not by both: some modules choose an id of their own for a key that is imported. */
+function nearMiss(token: Token, wanted: KeyMessage): string | undefined {
+  if (wanted.label === null || wanted.idHex === null) return undefined
+  const read = (handle: Handle, type: number): Buffer | undefined =>
+    token.module.attribute(token.session, handle, type)
+  const cure = 'if it is the same key, name it so for this HSM in the "uris" of the key'
+  const [byLabel] = privateKeys(token, selector({ ...wanted, idHex: null }))
+  if (byLabel !== undefined) {
+    const id = read(byLabel, CK.CKA_ID)?.toString('hex').replace(/../g, '%$&')
+    return `one with this label has ${id === undefined ? 'no id' : `id=${id}`}: ${cure}`
+  }
+  const [byId] = privateKeys(token, selector({ ...wanted, label: null }))
+  if (byId === undefined) return undefined
+  const label = read(byId, CK.CKA_LABEL)?.toString('utf8')
+  return `one with this id has ${label === undefined ? 'no label' : `object=${encodeURIComponent(label)}`}: ${cure}`
+}
+
+function selector(wanted: Pick<KeyMessage, 'label' | 'idHex'>): Template {
   return [
     ...(wanted.idHex === null ? [] : [{ type: CK.CKA_ID, value: Buffer.from(wanted.idHex, 'hex') }]),
     ...(wanted.label === null ? [] : [{ type: CK.CKA_LABEL, value: wanted.label }]),

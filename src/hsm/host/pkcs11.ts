@@ -13,7 +13,7 @@ import { returnValue } from '../ckr.ts'
 // CommonJS without analysable exports: an import would see only its default.
 const binding: typeof import('pkcs11js') = createRequire(import.meta.url)('pkcs11js')
 
-export type { Handle, Mechanism, RsaPssParameters, TokenInfo }
+export type { Handle, Mechanism, RsaPssParameters, Template, TokenInfo }
 
 /** A PKCS#11 function returned something else than CKR_OK. */
 export class Pkcs11Error extends Error {

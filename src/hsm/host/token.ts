@@ -71,20 +71,18 @@ function startModule(module: Pkcs11Module, { module: path, initialize }: Configu
   } catch (cause) {
     if (!(cause instanceof Pkcs11Error)) throw cause
     if (cause.rv === CKR.CRYPTOKI_ALREADY_INITIALIZED) return true
-    const hint = cause.rv === CKR.ARGUMENTS_BAD ? `; ${argumentsHint(initialize)}` : ''
     throw new Problem(
       'ERR_HSM_MODULE',
-      `the PKCS#11 module ${path} does not start: ${cause.message}${hint}`,
+      `the PKCS#11 module ${path} does not start: ${cause.message}${parametersHint(cause.rv, initialize)}`,
       { cause },
     )
   }
 }
 
-/** What CKR_ARGUMENTS_BAD from C_Initialize, whose other arguments every module knows, is about. */
-function argumentsHint(initialize: string | null): string {
-  return initialize === null
-    ? 'a module that must be told where its keys are gets it from "initialize"'
-    : 'it does not take what "initialize" says, or takes nothing there'
+/** The only arguments of C_Initialize that are not the same for every module. */
+function parametersHint(rv: number, initialize: string | null): string {
+  if (initialize !== null) return `; "initialize" told it ${initialize}`
+  return rv === CKR.ARGUMENTS_BAD ? '; must it be told where its keys are? That goes into "initialize"' : ''
 }
 
 function findSlot(module: Pkcs11Module, options: ConfigureMessage): { slot: Handle; info: TokenInfo } {
@@ -96,9 +94,13 @@ function findSlot(module: Pkcs11Module, options: ConfigureMessage): { slot: Hand
     seen.push(`"${info.label.trimEnd()}" (serial ${info.serialNumber.trimEnd()}, slot ${handleNumber(slot)})`)
   }
   const wanted = Object.entries(options.token).map(([key, value]) => `${key} ${JSON.stringify(value)}`)
+  const shown =
+    seen.length > 0
+      ? seen.join(', ')
+      : 'no token at all: is what it connects to there, and has it its settings ("env", "initialize")?'
   throw new Problem(
     'ERR_HSM_TOKEN_NOT_FOUND',
-    `no token with ${wanted.join()}; ${options.module} shows ${seen.length === 0 ? 'no token at all' : seen.join(', ')}`,
+    `no token with ${wanted.join()}; ${options.module} shows ${shown}`,
   )
 }
 

@@ -105,6 +105,20 @@ function service(): TestService['service'] {
   return started().service
 }
 
+test('a key that has another id there is reported with that id', async () => {
+  const { service } = testService({
+    hsms: [nss.hsmOptions()],
+    keys: KEYS.slice(0, 1).map(({ label, id, spki }) => ({ label, id: Buffer.from(id, 'hex'), spki })),
+  })
+  await using _closed = service
+
+  const [problem] = await service.start()
+
+  expect(problem).toMatchObject({ code: 'ERR_HSM_KEY_NOT_FOUND', hsm: 'nss' })
+  const [first] = KEYS.map(({ spki }) => /id=[^;]+/.exec(nssSelector(spki).uri)?.[0])
+  expect(problem?.message).toContain(`one with this label has ${first}`)
+})
+
 async function signatures(): Promise<number[]> {
   const { values } = await started().metrics.signatures.get()
   return ['softhsm', 'nss'].map((hsm) =>
