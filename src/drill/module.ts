@@ -2,6 +2,7 @@
 
 import { execFile } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { rename } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { SealgateError } from '../errors.ts'
@@ -18,7 +19,9 @@ const SOURCE = fileURLToPath(new URL('../../src/drill/p11-faults.c', import.meta
 export async function compileFaultModule(output: string): Promise<void> {
   if (!existsSync(SOURCE)) throw new SealgateError('ERR_DRILL', `${SOURCE} is not here; ${ELSEWHERE}`)
   try {
-    await promisify(execFile)('cc', [...FLAGS, '-o', output, SOURCE, '-ldl'])
+    await promisify(execFile)('cc', [...FLAGS, '-o', `${output}.new`, SOURCE, '-ldl'])
+    // Replaced, never rewritten: a host may be running the one that is there.
+    await rename(`${output}.new`, output)
   } catch (cause) {
     if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT')
       throw new SealgateError(

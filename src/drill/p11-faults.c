@@ -5,7 +5,9 @@
 //   SEALGATE_FAULTS_LOG       if set, one line `<pid> <call> <return value>` per call is appended to this
 //   file
 //
-// The control file has one rule per line, `#` starts a comment. All rules that match a call apply, in order:
+// `sealgate drill` builds it, prints what a host needs to load it, and writes the control file from rules in words
+// for people (rules.ts); the tests write it themselves. One rule per line, `#` starts a comment. All rules that
+// match a call apply, in order:
 //
 //   <call or *> delay <us>[-<us>]     wait, fixed or random
 //   <call or *> rv <number>           fail without asking the real module
