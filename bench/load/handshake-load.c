@@ -109,9 +109,9 @@ static void* run_worker(void* argument) {
   uint64_t next_check = worker->start_ns;
   for (;;) {
     const uint64_t now = now_ns();
-    if (stopping && now < worker->end_ns) worker->end_ns = now;
     if (now < worker->end_ns) {
       start_due_slots(worker, now);
+      if (stopping) worker->end_ns = now;
     } else if (worker->busy == 0 || now > worker->end_ns + DRAIN_NS) {
       break;
     }
