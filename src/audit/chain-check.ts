@@ -69,6 +69,7 @@ interface Gap extends Place {
 export class ChainCheck {
   readonly #options: ChainCheckOptions
   readonly #findings: Finding[] = []
+  readonly #files = new Set<string>()
   /** The record that the next one has to follow. */
   #base: { readonly seq: number; readonly hashes: readonly string[] } | undefined
   #first: (Place & { seq: number; prev: string; time: string }) | undefined
@@ -94,6 +95,7 @@ export class ChainCheck {
   line(file: string, { bytes, number, whole }: Line): void {
     const place = { file, line: number }
     this.#lastPlace = place
+    this.#files.add(file)
     const record = whole ? openLine(bytes) : undefined
     if (record === undefined) {
       this.#debris.push({ ...place, bytes: Buffer.from(bytes) })
@@ -131,7 +133,7 @@ export class ChainCheck {
       last,
       covered: this.#covered,
       uncovered: behind - this.#own.length,
-      findings: this.#findings,
+      findings: this.#inOrder(),
     }
   }
 
@@ -262,6 +264,12 @@ export class ChainCheck {
       this.#lastPlace,
       `no record has the expected hash ${expectHead}: the log was cut off before it, or replaced`,
     )
+  }
+
+  /** As a reader of the files comes to them. */
+  #inOrder(): readonly Finding[] {
+    const files = [...this.#files]
+    return this.#findings.toSorted((a, b) => files.indexOf(a.file) - files.indexOf(b.file) || a.line - b.line)
   }
 
   #find(kind: FindingKind, { file, line }: Place, message: string): void {
