@@ -82,15 +82,14 @@ export class Recovery {
   }
 
   /**
-   * SoftHSM writes its token anew at every login, and whoever starts in that instant finds no token: not worth a word
-   * unless it lasts.
+   * SoftHSM writes its token anew at every login, and whoever starts in that instant finds no token, or one that it cannot
+   * read: not worth a word unless it lasts.
    */
   #mayShowSoon(error: unknown): boolean {
-    return (
-      error instanceof Problem &&
-      error.code === 'ERR_HSM_TOKEN_NOT_FOUND' &&
-      this.#openings < MAX_SILENT_OPENINGS
-    )
+    if (this.#openings >= MAX_SILENT_OPENINGS) return false
+    return error instanceof Problem
+      ? error.code === 'ERR_HSM_TOKEN_NOT_FOUND'
+      : error instanceof Pkcs11Error && error.call === 'C_GetTokenInfo'
   }
 
   #signatureFailed(error: Pkcs11Error): void {

@@ -44,6 +44,15 @@ test('a second token signs when the first is removed, and the first when it is b
   expect(status('second').lastError?.message).toContain('"second"')
 })
 
+test('a token that another process is just writing is opened a moment later, without a word', async () => {
+  faults.set('C_GetTokenInfo rv CKR_GENERAL_ERROR times 2')
+
+  await start()
+
+  expect(status('second')).toMatchObject({ state: 'up', restarts: 0 })
+  expect(running?.lines.filter((line) => JSON.parse(line).level >= WARN)).toEqual([])
+})
+
 test('a token whose key has that name but is another key is left out, and named', async () => {
   second.generateKey({ label: 'another', id: '03', type: 'EC:prime256v1' })
   const { service } = testServiceOf({ label: 'another', id: undefined, uri: 'pkcs11:object=another' })
@@ -82,3 +91,6 @@ function status(name: string): HsmStatus {
   if (found === undefined) throw new Error(`no member ${name}`)
   return found
 }
+
+/** pino's number. */
+const WARN = 40
