@@ -12,10 +12,10 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { type AdminSource, type Readiness, startAdminServer } from './admin/admin-server.ts'
 import { AuditLog } from './audit/audit-log.ts'
 import { AuditedKey } from './audit/audited-key.ts'
+import { Certificates } from './certificates.ts'
 import type { Config, ListenerOptions } from './config/config.ts'
 import { isForDrills } from './drill/module.ts'
-import { HsmError, TlsError } from './errors.ts'
-import { type KeyOutlook, SigningService, type SigningServiceOptions } from './hsm/signing-service.ts'
+import { TlsError } from './errors.ts'
 import { createLog, type Log } from './log.ts'
 import { exposition } from './metrics/exposition.ts'
 import { createMetrics } from './metrics/metrics.ts'
@@ -52,13 +52,6 @@ export interface OpenListener {
   readonly protocol: ListenerOptions['protocol']
 }
 
-export interface CheckFinding {
-  readonly level: 'ok' | 'warning' | 'error'
-  readonly subject: string
-  readonly message: string
-  readonly error?: HsmError
-}
-
 export interface StartOptions {
   /** Start only when every certificate can be signed for, instead of waiting for HSMs that may come. */
   readonly strict: boolean
@@ -83,41 +76,6 @@ export async function startApp(config: Config, options: StartOptions): Promise<A
   return app
 }
 
-/** Reaches every HSM, matches every key with its certificate, signs and verifies once, and stops. */
-export async function checkApp(config: Config): Promise<readonly CheckFinding[]> {
-  // The findings say it all; a line of log between them would be noise.
-  const { log, flush } = createLog({ level: 'silent', sync: true })
-  const signing = signingService(config, { log, metrics: createMetrics() })
-  try {
-    const problems = await signing.start()
-    const certificates = config.certificates.map(({ certificate, key }, index): CheckFinding => {
-      const subject = certificate.file
-      const names = certificate.names.join(', ')
-      const { ready, schemes } = signing.key(index)
-      if (!ready) return { level: 'error', subject, message: `no HSM signs with ${key.uri} for ${names}` }
-      return { level: 'ok', subject, message: `${names}: ${schemes.map(({ name }) => name).join(' ')}` }
-    })
-    const hsms = problems.map((error): CheckFinding => {
-      return { level: 'error', subject: error.hsm ?? 'hsm', message: error.message, error }
-    })
-    const well = signing.status().filter(({ name }) => !problems.some(({ hsm }) => hsm === name))
-    const up = well.map(({ name }): CheckFinding => ({ level: 'ok', subject: name, message: 'signs' }))
-    const drills = config.hsms
-      .filter(({ env }) => isForDrills(env))
-      .map(({ name }): CheckFinding => {
-        return {
-          level: 'warning',
-          subject: name,
-          message: 'behind the fault module, which is for drills only',
-        }
-      })
-    return [...hsms, ...up, ...drills, ...certificates]
-  } finally {
-    await signing.close()
-    flush()
-  }
-}
-
 class RunningApp implements App {
   readonly listeners: OpenListener[] = []
   readonly failed: Promise<never>
@@ -126,7 +84,7 @@ class RunningApp implements App {
   readonly #log: Log
   readonly #flush: () => void
   readonly #metrics = createMetrics()
-  readonly #signing: SigningService
+  readonly #certificates: Certificates
   readonly #tcpUpstreams: ReadonlyMap<string, TcpUpstream>
   readonly #tcpRoutes: ReadonlyMap<number, TcpRouter>
   /** What has started, last first. */
@@ -152,7 +110,7 @@ class RunningApp implements App {
     const { log, flush } = createLog({ level: config.log.level, sync: true })
     this.#log = log
     this.#flush = flush
-    this.#signing = signingService(config, {
+    this.#certificates = new Certificates(config, {
       log,
       metrics: this.#metrics,
       onHealth: () => this.#reviewSoon(),
@@ -178,7 +136,7 @@ class RunningApp implements App {
     await this.#startSigning(options)
     const tls = this.#startTls()
     await this.#startWorkers(tls)
-    if (this.#someoneSigns()) await this.#open(tls)
+    if (this.#certificates.anyServed) await this.#open(tls)
     else await this.#wait()
   }
 
@@ -207,28 +165,39 @@ class RunningApp implements App {
     this.#audit = opened
     this.#stops.unshift(() => opened.close())
     if (audit.checkpoint !== undefined)
-      opened.signWith(this.#signing.key(certificates.length), signing.timeoutMs)
+      opened.signWith(this.#certificates.signing.key(certificates.length), signing.timeoutMs)
   }
 
   async #startSigning({ strict }: StartOptions): Promise<void> {
-    this.#stops.unshift(() => this.#signing.close())
+    const certificates = this.#certificates
+    const { signing } = certificates
+    this.#stops.unshift(() => signing.close())
     // Its end is signed for, too: while there are HSMs, and nobody asks for handshakes any more.
     this.#stops.unshift(() => this.#audit?.stop())
-    const firstTries = this.#signing.start()
+    const firstTries = signing.start()
     // A module that hangs must not keep the certificates of other HSMs from being served.
     await (strict ? firstTries : atMost(FIRST_TRIES_MS, firstTries))
-    const unserved = this.#config.certificates.filter((_, index) => !this.#signing.key(index).ready)
-    if (unserved.length > 0 && (strict || this.#allAre('misconfigured', 'given-up'))) throw this.#cannotSign()
-    for (const { name } of this.#config.hsms.filter(({ env }) => isForDrills(env)))
-      this.#log.warn({ hsm: name }, 'the fault module stands in front of this HSM: it is for drills only')
-    for (const { hsm, code, message } of this.#signing.problems())
-      this.#log.warn({ hsm, code, reason: message }, 'HSM not ready')
-    if (unserved.length === this.#config.certificates.length) return
+    const unserved = certificates.unserved()
+    if (unserved.length > 0 && (strict || certificates.areAll('misconfigured', 'given-up')))
+      throw certificates.error()
+    this.#warnOfHsms()
+    if (!certificates.anyServed) return
     for (const { certificate } of unserved)
       this.#log.warn(
         { certificate: certificate.file, names: certificate.names },
         'nobody can sign for a certificate',
       )
+  }
+
+  #warnOfHsms(): void {
+    const { signing } = this.#certificates
+    for (const { name } of this.#config.hsms.filter(({ env }) => isForDrills(env)))
+      this.#log.warn({ hsm: name }, 'the fault module stands in front of this HSM: it is for drills only')
+    for (const { hsm, code, message } of signing.problems())
+      this.#log.warn({ hsm, code, reason: message }, 'HSM not ready')
+    for (const { name, state } of signing.status())
+      if (state === 'starting' || state === 'proving')
+        this.#log.warn({ hsm: name, reason: 'it has not answered yet' }, 'HSM not ready')
   }
 
   /** Until somebody can sign. What would keep the listeners from opening then is found now. */
@@ -251,35 +220,8 @@ class RunningApp implements App {
     const tls = this.#tls
     tls?.refresh()
     if (this.#state !== 'waiting' || tls === undefined || this.#opening !== undefined) return
-    if (this.#someoneSigns()) this.#open(tls).catch((error: unknown) => this.#fail(error))
-    else if (this.#allAre('given-up')) this.#fail(this.#cannotSign())
-  }
-
-  #someoneSigns(): boolean {
-    const { certificates } = this.#config
-    return certificates.length === 0 || certificates.some((_, index) => this.#signing.key(index).ready)
-  }
-
-  #allAre(...states: readonly KeyOutlook['state'][]): boolean {
-    return this.#config.certificates.every((_, index) =>
-      states.includes(this.#signing.key(index).outlook().state),
-    )
-  }
-
-  /** One problem is thrown as it is; several are all told. */
-  #cannotSign(): HsmError {
-    const unserved = this.#config.certificates.flatMap(({ certificate }, index) => {
-      const { state, problems } = this.#signing.key(index).outlook()
-      return state === 'ready' ? [] : [{ file: certificate.file, problems }]
-    })
-    const told = new Map(unserved.flatMap(({ problems }) => problems).map((each) => [each.message, each]))
-    const [first, ...more] = told.values()
-    if (first !== undefined && more.length === 0) return first
-    const files = unserved.map(({ file }) => file).join(', ')
-    const reasons = [...told.keys()].map((message) => `\n  ${message}`).join('')
-    return new HsmError('ERR_HSM_ALL_FAILED', `no HSM can sign for ${files}:${reasons}`, {
-      errors: [...told.values()],
-    })
+    if (this.#certificates.anyServed) this.#open(tls).catch((error: unknown) => this.#fail(error))
+    else if (this.#certificates.areAll('given-up')) this.#fail(this.#certificates.error())
   }
 
   #open(tls: TlsFront): Promise<void> {
@@ -321,7 +263,7 @@ class RunningApp implements App {
   }
 
   #keyFor(index: number): SigningKey & { readonly ready: boolean } {
-    const key = this.#signing.key(index)
+    const key = this.#certificates.signing.key(index)
     return this.#audit !== undefined && this.#config.audit?.overflow === 'block'
       ? new AuditedKey(key, this.#audit)
       : key
@@ -398,16 +340,11 @@ class RunningApp implements App {
   }
 
   #readiness(wanted: 'every' | 'any'): Readiness {
-    const reasons = this.#config.certificates.flatMap(({ certificate }, index) => {
-      const { state, problems } = this.#signing.key(index).outlook()
-      if (state === 'ready') return []
-      const why = problems.map(({ message }) => `; ${message}`).join('')
-      return `no HSM can sign for ${certificate.file}${why}`
-    })
+    const reasons = this.#certificates.reasons()
     if (this.#state === 'waiting')
       reasons.push('waiting: the listeners open when a certificate can be signed for')
     else if (this.#state !== 'ready') reasons.push(this.#state)
-    const enough = wanted === 'every' ? reasons.length === 0 : this.#someoneSigns()
+    const enough = wanted === 'every' ? reasons.length === 0 : this.#certificates.anyServed
     return { ready: enough && this.#state === 'ready', reasons }
   }
 
@@ -415,22 +352,8 @@ class RunningApp implements App {
     return {
       state: this.#state,
       listeners: this.listeners,
-      hsms: this.#signing.status(),
-      certificates: this.#config.certificates.map(({ certificate, key }, index) => {
-        const { state, problems } = this.#signing.key(index).outlook()
-        return {
-          file: certificate.file,
-          names: certificate.names,
-          keyType: certificate.keyType,
-          key: key.uri,
-          hsms: key.hsms,
-          ready: state === 'ready',
-          state,
-          problems: problems.map(({ message }) => message),
-          signing: this.#signing.key(index).status(),
-          daysLeft: Math.floor((certificate.notAfterMs - Date.now()) / DAY_MS),
-        }
-      }),
+      hsms: this.#certificates.signing.status(),
+      certificates: this.#certificates.status(),
       upstreams: this.#config.upstreams.map(({ name, servers }) => ({
         name,
         servers: servers.map(({ scheme, host, port }) => `${scheme}://${host}:${port}`),
@@ -484,32 +407,9 @@ class RunningApp implements App {
 
 /** In preference order; `curl --http1.0` offers the last one only. */
 const HTTP_ALPN = ['h2', 'http/1.1', 'http/1.0']
-const DAY_MS = 24 * 3600 * 1000
 const DRAIN_POLL_MS = 20
 // Logging in to an HSM over a network takes a few seconds.
 const FIRST_TRIES_MS = 5_000
-
-/** A key for each certificate, in order; behind them that of the audit log's checkpoints. */
-function signingService(
-  config: Config,
-  ours: Pick<SigningServiceOptions, 'log' | 'metrics' | 'onHealth' | 'onUse'>,
-): SigningService {
-  const certificates = config.certificates.map(({ certificate, key }) => ({
-    key,
-    spki: certificate.spki,
-    keyType: certificate.keyType,
-  }))
-  const checkpoint = config.audit?.checkpoint
-  return new SigningService({
-    hsms: config.hsms,
-    keys:
-      checkpoint === undefined
-        ? certificates
-        : [...certificates, { ...checkpoint, purpose: 'audit-checkpoint' }],
-    signing: config.signing,
-    ...ours,
-  })
-}
 
 /** The addon takes addresses only. @throws {TlsError} when the name has none. */
 async function ipAddress(host: string): Promise<string> {

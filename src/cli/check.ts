@@ -1,6 +1,6 @@
 /** `sealgate check`: everything that can be known without serving anybody. */
 
-import { type CheckFinding, checkApp } from '../app.ts'
+import { type CheckFinding, checkConfig } from '../check.ts'
 import { loadConfig } from '../config/load.ts'
 import { exitStatus } from '../errors.ts'
 import type { Terminal } from './program.ts'
@@ -14,7 +14,7 @@ import type { Terminal } from './program.ts'
 export async function check(file: string, terminal: Terminal): Promise<number> {
   const config = await loadConfig(file)
   for (const warning of config.warnings) terminal.out(`warning  ${warning}\n`)
-  const findings = await checkApp(config)
+  const findings = await checkConfig(config)
   terminal.out(findingsText(findings))
   const statuses = findings
     .filter(({ level }) => level === 'error')

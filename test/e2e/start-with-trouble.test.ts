@@ -95,6 +95,10 @@ test('a module that hangs does not keep the certificates of another HSM from bei
   faults.b.clear()
   await using sealgate = await startSealgate({ config: config([on(ec, 'hsm-a', 'hsm-b')]) })
 
+  expect(sealgate.lines.find(({ msg }) => msg === 'HSM not ready')).toMatchObject({
+    hsm: 'hsm-a',
+    reason: 'it has not answered yet',
+  })
   expect(await served(sealgate)).toBe('served')
   expect(await sealgate.stop()).toEqual({ status: 0, signal: null })
 })

@@ -20,9 +20,14 @@ const LEAVES = ['errors', 'log', 'signing', 'version', 'metrics/metrics']
 
 const TABLE: Readonly<Record<string, Rule>> = {
   app: {
-    may: ['config', 'tls', 'hsm', 'audit', 'proxy', 'upstream', 'admin', 'metrics', 'native', 'drill'],
+    may: [
+      'certificates',
+      ...['config', 'tls', 'hsm', 'audit', 'proxy', 'upstream', 'admin', 'metrics', 'native', 'drill'],
+    ],
   },
-  cli: { may: ['app', 'audit', 'config', 'drill'] },
+  check: { may: ['certificates', 'config', 'drill'] },
+  certificates: { may: ['config', 'hsm'] },
+  cli: { may: ['app', 'check', 'audit', 'config', 'drill'] },
   drill: { may: ['config/nearest', 'hsm/ckr'] },
   config: {
     may: [],

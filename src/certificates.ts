@@ -1,0 +1,89 @@
+/** The certificates of the configuration and the HSMs behind their keys: who can be served, who cannot, and why. */
+
+import type { Config } from './config/config.ts'
+import { HsmError } from './errors.ts'
+import { type KeyOutlook, SigningService, type SigningServiceOptions } from './hsm/signing-service.ts'
+
+export class Certificates {
+  /** A key for each certificate, in order; behind them that of the audit log's checkpoints. */
+  readonly signing: SigningService
+  readonly #certificates: Config['certificates']
+
+  constructor(config: Config, ours: Pick<SigningServiceOptions, 'log' | 'metrics' | 'onHealth' | 'onUse'>) {
+    this.#certificates = config.certificates
+    const keys = config.certificates.map(({ certificate, key }) => ({
+      key,
+      spki: certificate.spki,
+      keyType: certificate.keyType,
+    }))
+    const checkpoint = config.audit?.checkpoint
+    this.signing = new SigningService({
+      hsms: config.hsms,
+      keys: checkpoint === undefined ? keys : [...keys, { ...checkpoint, purpose: 'audit-checkpoint' }],
+      signing: config.signing,
+      ...ours,
+    })
+  }
+
+  /** Nobody can sign for these now. */
+  unserved(): Config['certificates'] {
+    return this.#certificates.filter((_, index) => !this.signing.key(index).ready)
+  }
+
+  /** There is something to open listeners for. */
+  get anyServed(): boolean {
+    return this.#certificates.length === 0 || this.unserved().length < this.#certificates.length
+  }
+
+  /** All certificates are in one of these states. */
+  areAll(...states: readonly KeyOutlook['state'][]): boolean {
+    return this.#outlooks().every(({ outlook }) => states.includes(outlook.state))
+  }
+
+  /** One line for each certificate that nobody can sign for. */
+  reasons(): string[] {
+    return this.#outlooks().flatMap(({ certificate, outlook }) => {
+      if (outlook.state === 'ready') return []
+      const why = outlook.problems.map(({ message }) => `; ${message}`).join('')
+      return `no HSM can sign for ${certificate.file}${why}`
+    })
+  }
+
+  /** Of the certificates that nobody can sign for. One problem is told as it is; several are all told. */
+  error(): HsmError {
+    const unserved = this.#outlooks().filter(({ outlook }) => outlook.state !== 'ready')
+    const problems = unserved.flatMap(({ outlook }) => outlook.problems)
+    const told = new Map(problems.map((problem) => [problem.message, problem]))
+    const [first, ...more] = told.values()
+    if (first !== undefined && more.length === 0) return first
+    const files = unserved.map(({ certificate }) => certificate.file).join(', ')
+    const reasons = [...told.keys()].map((message) => `\n  ${message}`).join('')
+    const errors = [...told.values()]
+    return new HsmError('ERR_HSM_ALL_FAILED', `no HSM can sign for ${files}:${reasons}`, { errors })
+  }
+
+  /** For /status. */
+  status(): readonly unknown[] {
+    return this.#outlooks().map(({ certificate, key, outlook: { state, problems } }, index) => ({
+      file: certificate.file,
+      names: certificate.names,
+      keyType: certificate.keyType,
+      key: key.uri,
+      hsms: key.hsms,
+      ready: state === 'ready',
+      state,
+      problems: problems.map(({ message }) => message),
+      signing: this.signing.key(index).status(),
+      daysLeft: Math.floor((certificate.notAfterMs - Date.now()) / DAY_MS),
+    }))
+  }
+
+  #outlooks() {
+    return this.#certificates.map((entry, index) => ({
+      ...entry,
+      outlook: this.signing.key(index).outlook(),
+    }))
+  }
+}
+
+const DAY_MS = 24 * 3600 * 1000

@@ -1,0 +1,48 @@
+/** What `sealgate check` does with a configuration that has been read: everything short of serving somebody. */
+
+import { Certificates } from './certificates.ts'
+import type { Config } from './config/config.ts'
+import { isForDrills } from './drill/module.ts'
+import type { HsmError } from './errors.ts'
+import { createLog } from './log.ts'
+import { createMetrics } from './metrics/metrics.ts'
+
+export interface CheckFinding {
+  readonly level: 'ok' | 'warning' | 'error'
+  readonly subject: string
+  readonly message: string
+  readonly error?: HsmError
+}
+
+/** Reaches every HSM, matches every key with its certificate, signs and verifies once, and stops. */
+export async function checkConfig(config: Config): Promise<readonly CheckFinding[]> {
+  // The findings say it all; a line of log between them would be noise.
+  const { log, flush } = createLog({ level: 'silent', sync: true })
+  const { signing } = new Certificates(config, { log, metrics: createMetrics() })
+  try {
+    const problems = await signing.start()
+    const certificates = config.certificates.map(({ certificate, key }, index): CheckFinding => {
+      const subject = certificate.file
+      const names = certificate.names.join(', ')
+      const { ready, schemes } = signing.key(index)
+      if (!ready) return { level: 'error', subject, message: `no HSM signs with ${key.uri} for ${names}` }
+      return { level: 'ok', subject, message: `${names}: ${schemes.map(({ name }) => name).join(' ')}` }
+    })
+    const hsms = problems.map((error): CheckFinding => {
+      return { level: 'error', subject: error.hsm ?? 'hsm', message: error.message, error }
+    })
+    const well = signing.status().filter(({ name }) => !problems.some(({ hsm }) => hsm === name))
+    const up = well.map(({ name }): CheckFinding => ({ level: 'ok', subject: name, message: 'signs' }))
+    return [...hsms, ...up, ...drills(config), ...certificates]
+  } finally {
+    await signing.close()
+    flush()
+  }
+}
+
+function drills({ hsms }: Config): CheckFinding[] {
+  const message = 'behind the fault module, which is for drills only'
+  return hsms
+    .filter(({ env }) => isForDrills(env))
+    .map(({ name }) => ({ level: 'warning', subject: name, message }))
+}
