@@ -195,7 +195,9 @@ export class Sealgate implements AsyncDisposable {
         const metrics = await this.metrics()
         const connections = metrics.sum('sealgate_connections_open')
         const signatures =
-          metrics.sum('sealgate_signs_in_flight') + metrics.sum('sealgate_handshakes_signing')
+          metrics.sum('sealgate_signs_in_flight') +
+          metrics.sum('sealgate_signs_waiting') +
+          metrics.sum('sealgate_handshakes_signing')
         // Counted, not compared: a host process that was started again has other pipes, but as many.
         const more = descriptors.length - this.#atStart.size
         const left = {

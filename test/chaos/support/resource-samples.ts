@@ -27,23 +27,19 @@ export function residentMiB(pid: number): number {
 }
 
 export interface Flatness {
-  /** Median of the second quarter of the time: everything has grown to its size by then. */
+  /** The least in the second quarter of the time: everything has grown to its size by then. */
   readonly early: number
-  /** Median of the last quarter. */
+  /** The least in the last quarter. */
   readonly late: number
   readonly growth: number
 }
 
+/** The least, because bursts come and go (handshakes that wait while hosts restart), and a leak stays. */
 export function flatness(samples: readonly number[]): Flatness {
   const quarter = Math.floor(samples.length / 4)
-  const early = median(samples.slice(quarter, 2 * quarter))
-  const late = median(samples.slice(-quarter))
+  const early = Math.min(...samples.slice(quarter, 2 * quarter))
+  const late = Math.min(...samples.slice(-quarter))
   return { early: round(early), late: round(late), growth: round(late - early) }
-}
-
-function median(samples: readonly number[]): number {
-  const sorted = samples.toSorted((a, b) => a - b)
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
 }
 
 function round(value: number): number {
