@@ -19,11 +19,13 @@ import { SoftHsm, type SoftToken } from '../../support/softhsm.ts'
 const hsm = new SoftHsm()
 let token: SoftToken
 let spki: Uint8Array
+let auditSpki: Uint8Array
 let intruder: Intruder | undefined
 
 beforeAll(() => {
   token = hsm.addToken('web')
   spki = token.generateKey({ label: 'rsa', id: '01', type: 'rsa:2048' })
+  auditSpki = token.generateKey({ label: 'audit', id: '02', type: 'rsa:2048' })
 })
 afterAll(() => hsm.remove())
 afterEach(async () => {
@@ -41,6 +43,7 @@ describe('a host that is asked by an intruder', () => {
       'client’s CertificateVerify',
       Buffer.concat([Buffer.alloc(64, 32), Buffer.from('TLS 1.3, client CertificateVerify\0'), digest]),
     ],
+    ['checkpoint of the audit log', CHECKPOINT],
     ['DigestInfo', Buffer.concat([Buffer.from('3031300d060960864801650304020105000420', 'hex'), digest])],
   ])('signs no %s, whatever the scheme', async (_, message) => {
     intruder = await Intruder.enter()
@@ -68,10 +71,40 @@ describe('a host that is asked by an intruder', () => {
     expect(answer).toMatchObject({ signatureBytes: 256 })
   })
 
+  test('signs checkpoints with their own key, and with that nothing else', async () => {
+    intruder = await Intruder.enter(configuration(tlsKey(), checkpointKey()))
+
+    expect(await intruder.ask(1, 0x0804, CHECKPOINT)).toMatchObject({ signatureBytes: 256 })
+    expect(await intruder.ask(0, 0x0804, CHECKPOINT)).toEqual({ refused: 'policy' })
+    for (const scheme of rsa) {
+      const handshake = handshakeMessage(scheme)
+      expect(await intruder.ask(1, scheme.codePoint, handshake)).toEqual({ refused: 'policy' })
+      expect(await intruder.ask(1, scheme.codePoint, digest)).toEqual({ refused: 'policy' })
+      expect(await intruder.ask(1, scheme.codePoint, Buffer.concat([CHECKPOINT, digest]))).toEqual({
+        refused: 'policy',
+      })
+    }
+  })
+
+  test('ends when one key is to have two purposes, under whatever name', async () => {
+    const byId = { ...tlsKey(), uri: 'pkcs11:id=%01', label: null, idHex: '01', purpose: 'audit-checkpoint' }
+    intruder = Intruder.knock(configuration(tlsKey(), byId))
+
+    expect(await intruder.lastWords()).toMatchObject({ code: 'ERR_HSM_REFUSED', final: true })
+  })
+
+  test('ends when a key has no purpose, or one that nobody knows', async () => {
+    for (const purpose of [undefined, 'code-signing']) {
+      intruder = Intruder.knock(configuration({ ...tlsKey(), purpose }))
+
+      expect(await intruder.lastWords()).toMatchObject({ code: 'ERR_HSM_REFUSED' })
+    }
+  })
+
   test('ends when it is to load another module', async () => {
     intruder = await Intruder.enter()
 
-    intruder.writer.json(FRAME.configure, { ...configuration(), module: '/nonexistent/evil.so' })
+    intruder.writer.json(FRAME.configure, { ...configuration(tlsKey()), module: '/nonexistent/evil.so' })
 
     expect(await intruder.lastWords()).toMatchObject({
       code: 'ERR_HSM_REFUSED',
@@ -124,11 +157,17 @@ class Intruder {
     pipe.on('error', () => {})
   }
 
-  /** A host that has opened the token. */
-  static async enter(): Promise<Intruder> {
+  /** A host that was told what to open. */
+  static knock(config: object): Intruder {
     const intruder = new Intruder()
-    intruder.writer.json(FRAME.configure, configuration())
+    intruder.writer.json(FRAME.configure, config)
     intruder.send(intruder.writer.take())
+    return intruder
+  }
+
+  /** A host that has opened the token. */
+  static async enter(config = configuration(tlsKey())): Promise<Intruder> {
+    const intruder = Intruder.knock(config)
     expect((await intruder.#next(FRAME.ready)).type).toBe(FRAME.ready)
     return intruder
   }
@@ -179,17 +218,28 @@ class Intruder {
   }
 }
 
-function configuration(): object {
+function configuration(...keys: readonly object[]): object {
   const { name, module, token: which, pin, userType, sessions } = token.hsmOptions()
-  const key = {
-    uri: 'pkcs11:object=rsa',
-    label: 'rsa',
-    idHex: null,
-    spki: Buffer.from(spki).toString('base64'),
-    purpose: 'tls',
-  }
-  return { hsm: name, module, token: which, pin, userType, sessions, keys: [key] }
+  return { hsm: name, module, token: which, pin, userType, sessions, keys }
 }
+
+function tlsKey(): object {
+  const encoded = Buffer.from(spki).toString('base64')
+  return { uri: 'pkcs11:object=rsa', label: 'rsa', idHex: null, spki: encoded, purpose: 'tls' }
+}
+
+function checkpointKey(): object {
+  const encoded = Buffer.from(auditSpki).toString('base64')
+  return {
+    uri: 'pkcs11:object=audit',
+    label: 'audit',
+    idHex: null,
+    spki: encoded,
+    purpose: 'audit-checkpoint',
+  }
+}
+
+const CHECKPOINT = Buffer.from(`Sealgate audit checkpoint 1\nrecord 7\nsha256 ${'0f'.repeat(32)}\n`)
 
 function fail(): never {
   throw new Error('no scheme')

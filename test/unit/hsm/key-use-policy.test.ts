@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 
-import { isHandshakeMessage } from '../../../src/hsm/host/key-use-policy.ts'
+import { checkpointMessage } from '../../../src/audit/checkpoint-message.ts'
+import { isCheckpoint, isHandshakeMessage, isPermitted } from '../../../src/hsm/host/key-use-policy.ts'
 import { testMessage } from '../../../src/hsm/test-message.ts'
 import { SIGNATURE_SCHEMES, type SignatureScheme, schemes } from '../../../src/signing.ts'
 
@@ -55,4 +56,44 @@ test('PKCS#1 v1.5 is refused for TLS 1.3', () => {
 test('the pool’s own test message is one that the host signs, for every scheme', () => {
   for (const scheme of schemes)
     expect(isHandshakeMessage(scheme, testMessage(scheme)), scheme.name).toBe(true)
+})
+
+test('a checkpoint is signed by its own key and by no other, whatever the record', () => {
+  for (const seq of [1, 77, Number.MAX_SAFE_INTEGER]) {
+    const message = checkpointMessage({ seq, hash: '0123456789abcdef'.repeat(4) })
+    for (const scheme of schemes) {
+      expect(isPermitted('audit-checkpoint', scheme, message), scheme.name).toBe(true)
+      expect(isPermitted('tls', scheme, message), scheme.name).toBe(false)
+    }
+  }
+})
+
+test('the key of the checkpoints signs no handshake', () => {
+  const point = Buffer.alloc(32)
+  const messages = [
+    certificateVerify(SERVER, 32),
+    certificateVerify(SERVER, 48),
+    serverKeyExchange(29, point),
+  ]
+  for (const message of [...messages, testMessage(ecdsa), testMessage(pkcs1)]) {
+    for (const scheme of schemes) expect(isPermitted('audit-checkpoint', scheme, message)).toBe(false)
+  }
+})
+
+test('the test signature of a checkpoint key is no checkpoint', () => {
+  const message = testMessage(ecdsa, 'audit-checkpoint')
+
+  expect(isPermitted('audit-checkpoint', ecdsa, message)).toBe(true)
+  expect(Buffer.from(message).toString()).not.toContain('record')
+})
+
+test.each([
+  ['record 0', `Sealgate audit checkpoint 1\nrecord 0\nsha256 ${'a'.repeat(64)}\n`],
+  ['another version', `Sealgate audit checkpoint 2\nrecord 1\nsha256 ${'a'.repeat(64)}\n`],
+  ['a short hash', `Sealgate audit checkpoint 1\nrecord 1\nsha256 ${'a'.repeat(63)}\n`],
+  ['something behind it', `Sealgate audit checkpoint 1\nrecord 1\nsha256 ${'a'.repeat(64)}\n\n`],
+  ['something before it', '\nSealgate audit checkpoint 1\ntest signature\n'],
+  ['any other text', 'I owe you 1,000,000 euros.\n'],
+])('%s is no checkpoint', (_, text) => {
+  expect(isCheckpoint(Buffer.from(text))).toBe(false)
 })
