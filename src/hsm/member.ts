@@ -67,8 +67,8 @@ export class Member {
   #sessions = { open: 0, limit: 0 }
   #testsToSend: Attempt[] = []
   #restarts = 0
-  /** The last line about a host that ended; forgotten when the member comes up. */
-  #loggedMessage: string | undefined
+  /** What has been said of its trouble since it was up. */
+  readonly #said = new Set<string>()
   #firstTryOver: (() => void) | undefined
   #closing: Promise<void> | undefined
   #hostGone: (() => void) | undefined
@@ -285,7 +285,7 @@ export class Member {
     this.#wasUp = true
     this.#breaker.reset(performance.now())
     this.metrics.up.set(1)
-    this.#loggedMessage = undefined
+    this.#said.clear()
     this.#options.log.info({ hsm: this.name, pid: this.#host?.pid, ...this.#token }, 'hsm is up')
     for (const error of keyErrors) {
       this.#note(error)
@@ -353,10 +353,7 @@ export class Member {
     const restMs = this.#restBackOff.next()
     this.metrics.rested(error.code)
     this.#note(error)
-    this.#options.log.warn(
-      { hsm: this.name, code: error.code, restMs: Math.round(restMs) },
-      `${error.message}; resting`,
-    )
+    this.#log(error, { restMs: Math.round(restMs) }, `${error.message}; resting`)
     this.#enter('resting', restMs, () => this.#prove())
   }
 
@@ -374,7 +371,6 @@ export class Member {
     this.#note(error)
     this.metrics.climbed(message.rung)
     const { rung, attempt } = message
-    // The first word is for the operator; what a climb meets on its way is for who looks closer.
     this.#log(error, { rung, attempt }, `${error.message}; recovering`)
     if (this.#climb === undefined) this.#climb = new Climb(message)
     else this.#climb.takes(message)
@@ -382,6 +378,7 @@ export class Member {
     this.#enter('recovering', limitMs, () =>
       this.#kill(`rung ${rung} of its recovery took more than ${limitMs} ms`),
     )
+    this.#setSessions(0, this.#sessions.limit)
     this.#failInFlight('ERR_HSM_SESSION_LOST', 'the host recovers, with the signature in flight')
     this.#endFirstTry()
     this.#options.onChange(this)
@@ -462,6 +459,7 @@ export class Member {
       this.metrics.up.set(0)
       if (Date.now() - this.#sinceMs > STEADY_MS) this.#restartBackOff.reset()
     }
+    this.#options.log.debug({ hsm: this.name, from: this.#state, to: state }, 'hsm state')
     this.#state = state
     this.#sinceMs = Date.now()
     this.metrics.entered(state)
@@ -475,8 +473,8 @@ export class Member {
 
   /** An HSM that is away for an hour is one line, not one for every try. */
   #log(error: HsmError, facts: object, text: string): void {
-    const level = error.message === this.#loggedMessage ? 'debug' : 'warn'
-    this.#loggedMessage = error.message
+    const level = this.#said.has(error.message) ? 'debug' : 'warn'
+    this.#said.add(error.message)
     this.#options.log[level]({ hsm: this.name, code: error.code, ...facts }, text)
   }
 

@@ -115,6 +115,17 @@ export async function signUntil(key: SigningKey, until: () => boolean, width = 1
   return signed
 }
 
+/** Every change of a member's state that the service has logged, as `from → to`. */
+export function stateChanges(lines: readonly string[]): readonly string[] {
+  return lines
+    .map((line): unknown => JSON.parse(line))
+    .flatMap((line) =>
+      typeof line === 'object' && line !== null && 'from' in line && 'to' in line
+        ? [`${line.from} → ${line.to}`]
+        : [],
+    )
+}
+
 /** Polls a state; for states that nothing announces. */
 export async function eventually(check: () => boolean, what: string, timeoutMs = 10_000): Promise<void> {
   const deadlineMs = performance.now() + timeoutMs

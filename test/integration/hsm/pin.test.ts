@@ -7,9 +7,10 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 
+import { WAYS } from '../../../src/hsm/member-life.ts'
 import type { HsmStatus } from '../../../src/hsm/signing-service.ts'
 import { Faults } from '../../support/p11-faults.ts'
-import { eventually, signUntil, type TestService, testService } from '../../support/signing.ts'
+import { eventually, signUntil, stateChanges, type TestService, testService } from '../../support/signing.ts'
 import { SoftHsm, type SoftToken } from '../../support/softhsm.ts'
 
 const FINAL_TRY = 0x20000
@@ -21,6 +22,11 @@ let token: SoftToken
 let spki: Uint8Array
 let running: TestService
 let loginsBefore: number
+
+// As README.md has it; close() leads to `closed` from everywhere.
+const DRAWN = Object.entries(WAYS).flatMap(([from, states]) =>
+  [...states, 'closed'].map((to) => `${from} → ${to}`),
+)
 
 beforeAll(() => {
   token = hsm.addToken('web')
@@ -35,6 +41,7 @@ beforeEach(() => {
 afterEach(async () => {
   await running.service.close()
   faults.clear()
+  for (const change of stateChanges(running.lines)) expect(DRAWN).toContain(change)
 })
 
 describe('at the start', () => {

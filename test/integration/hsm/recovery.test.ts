@@ -5,6 +5,7 @@
 
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 
+import { WAYS } from '../../../src/hsm/member-life.ts'
 import type { HsmStatus } from '../../../src/hsm/signing-service.ts'
 import { Faults } from '../../support/p11-faults.ts'
 import {
@@ -12,6 +13,7 @@ import {
   firstScheme,
   signRequest,
   signUntil,
+  stateChanges,
   type TestService,
   testService,
 } from '../../support/signing.ts'
@@ -24,6 +26,11 @@ let spki: Uint8Array
 let rsaSpki: Uint8Array
 let running: TestService | undefined
 
+// As README.md has it; close() leads to `closed` from everywhere.
+const DRAWN = Object.entries(WAYS).flatMap(([from, states]) =>
+  [...states, 'closed'].map((to) => `${from} → ${to}`),
+)
+
 beforeAll(() => {
   token = hsm.addToken('web')
   spki = token.generateKey({ label: 'ec', id: '01', type: 'EC:prime256v1' })
@@ -34,6 +41,7 @@ beforeAll(() => {
 afterEach(async () => {
   await running?.service.close()
   faults.clear()
+  for (const change of stateChanges(running?.lines ?? [])) expect(DRAWN).toContain(change)
 })
 
 const ERRORS = [
@@ -166,8 +174,9 @@ describe('one of two members, under load', () => {
       tookMs.push(performance.now() - startedMs)
     }
 
-    // The delay, a tick of 5 ms, and what two busy processors may add.
-    expect(Math.max(...tookMs)).toBeLessThan(hedgeDelayMs + 60)
+    // The delay, and what a busy machine may add; the deadline is far away.
+    expect(Math.max(...tookMs)).toBeLessThan(hedgeDelayMs + 450)
+    expect(status('hsm-b').inFlight).toBeGreaterThan(0)
     faults.clear()
   })
 })
@@ -205,15 +214,19 @@ describe('all at once', () => {
     const key = service.key(0)
     for (const outageMs of [300, 1500, 3000]) {
       faults.set('* removed')
-      // Whoever asks in the outage may time out; what counts is who asks at its end.
-      const early = Promise.allSettled([key.sign(signRequest(firstScheme(key), { timeoutMs: outageMs / 2 }))])
-      await eventually(() => status('hsm-b').state === 'recovering', 'hsm-b recovers')
+      // Whoever asks in the outage gets what it gives; what counts is who asks at its end.
+      const early: Promise<unknown>[] = []
+      await eventually(() => {
+        early.push(key.sign(signRequest(firstScheme(key), { timeoutMs: outageMs })).catch(() => {}))
+        return status('hsm-b').state === 'recovering'
+      }, 'hsm-b recovers')
       await new Promise((resolve) => setTimeout(resolve, outageMs))
-      await early
+      await Promise.all(early)
 
       faults.clear()
       const returnedAtMs = performance.now()
-      await signUntil(key, () => status('hsm-b').state === 'up', 1)
+      await eventually(() => status('hsm-b').state === 'up', 'hsm-b is up')
+      await key.sign(signRequest(firstScheme(key)))
 
       expect(performance.now() - returnedAtMs, `after ${outageMs} ms`).toBeLessThan(1000)
     }

@@ -5,6 +5,7 @@
 
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 
+import { WAYS } from '../../../src/hsm/member-life.ts'
 import type { HsmStatus } from '../../../src/hsm/signing-service.ts'
 import { Faults } from '../../support/p11-faults.ts'
 import {
@@ -12,6 +13,7 @@ import {
   firstScheme,
   signRequest,
   signUntil,
+  stateChanges,
   type TestService,
   testService,
 } from '../../support/signing.ts'
@@ -23,6 +25,11 @@ let token: SoftToken
 let spki: Uint8Array
 let running: TestService | undefined
 
+// As README.md has it; close() leads to `closed` from everywhere.
+const DRAWN = Object.entries(WAYS).flatMap(([from, states]) =>
+  [...states, 'closed'].map((to) => `${from} → ${to}`),
+)
+
 beforeAll(() => {
   token = hsm.addToken('web')
   spki = token.generateKey({ label: 'ec', id: '01', type: 'EC:prime256v1' })
@@ -32,6 +39,7 @@ beforeAll(() => {
 afterEach(async () => {
   await running?.service.close()
   faults.clear()
+  for (const change of stateChanges(running?.lines ?? [])) expect(DRAWN).toContain(change)
 })
 
 describe('two members, under load', () => {
