@@ -13,6 +13,7 @@ import { withToken } from './token.mjs'
 export const KEYS = [
   { label: 'localhost-ec', id: 0x01, type: 'ec' },
   { label: 'localhost-rsa', id: 0x02, type: 'rsa' },
+  { label: 'sealgate-audit', id: 0x03, type: 'ec' },
   { label: 'development-ca', id: 0x10, type: 'ec' },
 ]
 
@@ -30,6 +31,9 @@ export const KEYS = [
 export function issueMissingCertificates({ module, conf, pin, certs, renew = false }) {
   mkdirSync(certs, { recursive: true })
   return withToken({ module, conf, pin }, (token) => {
+    // A token from an earlier checkout may have fewer.
+    for (const key of KEYS) token.generateUnlessThere(key)
+    writePublicKey(join(certs, 'audit.pub.pem'), token.publicKey('sealgate-audit'))
     const issuerKey = token.publicKey(CA_KEY)
     /** @param {Omit<import('./certificates.mjs').CertificateRequest, 'issuer' | 'issuerKey'>} request */
     const issue = (request) =>
@@ -84,6 +88,17 @@ function isGood(path, publicKey, issuerKey) {
   } catch {
     return false // not a certificate, e.g. cut short by a full disk
   }
+}
+
+/**
+ * Of the key that signs the checkpoints of the audit log; it has no certificate.
+ *
+ * @param {string} path
+ * @param {import('node:crypto').KeyObject} publicKey
+ */
+function writePublicKey(path, publicKey) {
+  const pem = publicKey.export({ type: 'spki', format: 'pem' }).toString()
+  if (!existsSync(path) || readFileSync(path, 'utf8') !== pem) writeWhole(path, pem)
 }
 
 /**

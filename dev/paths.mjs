@@ -31,6 +31,8 @@ export function statePaths(folder = join(root, '.sealgate')) {
     pin: join(state, 'hsm.pin'),
     certs: join(state, 'certs'),
     ca: join(state, 'certs', 'ca.pem'),
+    /** Of the example config/audit.yaml. */
+    audit: join(state, 'audit'),
     config: join(state, 'sealgate.yaml'),
   }
 }

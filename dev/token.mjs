@@ -79,6 +79,7 @@ export function softhsmConf(tokens) {
  * A token that is open and logged in to.
  *
  * @typedef {object} OpenToken
+ * @property {(key: KeyRequest) => void} generateUnlessThere
  * @property {(label: string) => import('node:crypto').KeyObject} publicKey
  * @property {(label: string, digest: Buffer) => Buffer} signEcdsa signs with an EC key; DER Ecdsa-Sig-Value
  */
@@ -95,6 +96,9 @@ export function withToken({ module, conf, pin }, use) {
   return withModule({ module, conf }, (p11) =>
     withLogin(p11, pin, (session) =>
       use({
+        generateUnlessThere: (key) => {
+          if (!hasObject(p11, session, pkcs11.CKO_PRIVATE_KEY, key.label)) generateKeyPair(p11, session, key)
+        },
         publicKey: (label) => publicKey(p11, session, label),
         signEcdsa: (label, digest) => signEcdsa(p11, session, label, digest),
       }),
@@ -256,14 +260,35 @@ function derInteger(unsigned) {
  * @param {string} label
  */
 function findObject(p11, session, objectClass, label) {
+  const [handle] = findObjects(p11, session, objectClass, label)
+  if (handle === undefined) throw new Error(`the token has no key "${label}"`)
+  return handle
+}
+
+/**
+ * @param {import('pkcs11js').PKCS11} p11
+ * @param {Buffer} session
+ * @param {number} objectClass
+ * @param {string} label
+ */
+function hasObject(p11, session, objectClass, label) {
+  return findObjects(p11, session, objectClass, label).length > 0
+}
+
+/**
+ * @param {import('pkcs11js').PKCS11} p11
+ * @param {Buffer} session
+ * @param {number} objectClass
+ * @param {string} label
+ */
+function findObjects(p11, session, objectClass, label) {
   p11.C_FindObjectsInit(session, [
     { type: pkcs11.CKA_CLASS, value: objectClass },
     { type: pkcs11.CKA_LABEL, value: label },
   ])
-  const [handle] = p11.C_FindObjects(session, 1)
+  const handles = p11.C_FindObjects(session, 1)
   p11.C_FindObjectsFinal(session)
-  if (handle === undefined) throw new Error(`the token has no key "${label}"`)
-  return handle
+  return handles
 }
 
 /**

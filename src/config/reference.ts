@@ -175,6 +175,7 @@ const EXAMPLES: readonly (readonly string[])[] = [
   ],
   ['`two-hsms.yaml`', 'routes to several upstreams, and what to set when HSMs are far away'],
   ['`tcp.yaml`', 'TLS for a protocol that is not HTTP'],
+  ['`audit.yaml`', 'a record of every use of the keys, signed by a key in the HSM'],
 ]
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
