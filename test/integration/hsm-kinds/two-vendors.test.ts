@@ -24,6 +24,7 @@ import { signingKeyContract } from '../hsm/signing-key-contract.ts'
 const KEYS = [
   { label: 'ec', id: '01', pair: generateKeyPairSync('ec', { namedCurve: 'P-256' }) },
   { label: 'p384', id: '02', pair: generateKeyPairSync('ec', { namedCurve: 'P-384' }) },
+  { label: 'p521', id: '04', pair: generateKeyPairSync('ec', { namedCurve: 'P-521' }) },
   { label: 'rsa', id: '03', pair: generateKeyPairSync('rsa', { modulusLength: 2048 }) },
 ].map(({ pair, ...names }) => ({ ...names, ...movableKey(pair) }))
 
@@ -105,6 +106,36 @@ function service(): TestService['service'] {
   return started().service
 }
 
+test('a key of a type that NSS does not know is signed with by the other, and NSS signs with the rest', async () => {
+  const [ec] = KEYS
+  if (ec === undefined) throw new Error('no key')
+  const ed25519 = token.generateKey({ label: 'ed25519', id: '05', type: 'EC:edwards25519' })
+  const { service } = testService({
+    hsms: [nss.hsmOptions(), token.hsmOptions({ name: 'softhsm' })],
+    keys: [
+      { label: 'ed25519', spki: ed25519 },
+      { label: ec.label, spki: ec.spki },
+    ],
+  })
+  await using _closed = service
+
+  const problems = await service.start()
+
+  expect(problems).toMatchObject([{ code: 'ERR_HSM_MECHANISM', hsm: 'nss' }])
+  expect(problems[0]?.message).toContain('CKM_EDDSA')
+  for (const index of [0, 1]) {
+    const key = service.key(index)
+    const [scheme] = key.schemes
+    if (scheme === undefined) throw new Error('no scheme')
+    const request = signRequest(scheme)
+    expect(verifies(key.spki, scheme, request.message, await key.sign(request))).toBe(true)
+  }
+  expect(service.status().map(({ name, state }) => [name, state])).toEqual([
+    ['nss', 'up'],
+    ['softhsm', 'up'],
+  ])
+})
+
 test('a key that has another id there is reported with that id', async () => {
   const { service } = testService({
     hsms: [nss.hsmOptions()],
@@ -115,8 +146,8 @@ test('a key that has another id there is reported with that id', async () => {
   const [problem] = await service.start()
 
   expect(problem).toMatchObject({ code: 'ERR_HSM_KEY_NOT_FOUND', hsm: 'nss' })
-  const [first] = KEYS.map(({ spki }) => /id=[^;]+/.exec(nssSelector(spki).uri)?.[0])
-  expect(problem?.message).toContain(`one with this label has ${first}`)
+  const [id] = KEYS.map(({ spki }) => /id=[^;]+/.exec(nssSelector(spki).uri)?.[0])
+  expect(problem?.message).toContain(`one with this label has ${id}: `)
 })
 
 async function signatures(): Promise<number[]> {
