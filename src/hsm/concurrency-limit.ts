@@ -5,8 +5,8 @@
  * neither go to another member nor be hedged. The knee is found as TCP Vegas finds it, by how much slower answers are than
  * at their best, with two changes. Answers that get slower for another reason (an HSM that others use too, an RSA key
  * besides an EC key, a busy machine) must not cost throughput; so before the limit shrinks, half of it is
- * tried for one round: only if the answers get faster was it our own queue. Envoy's adaptive concurrency measures its minRTT
- * in the same way. And a wait below a millisecond is nobody's trouble, so a token in software keeps all its sessions.
+ * tried for one round, and all of it for another: only if answers are faster with half was it our own queue. Envoy's adaptive
+ * concurrency measures its minRTT in a similar way. And a wait below a millisecond is nobody's trouble, so a token in software keeps all its sessions.
  *
  * An answer that says "busy" takes half a place, and so a round of nothing else halves the limit, and a few take little
  * (DCTCP, RFC 8257). With one place left the member is given a rest that doubles until it signs again.
@@ -29,19 +29,19 @@ export class ConcurrencyLimit {
   readonly #backOff = new BackOff({ firstMs: 5, capMs: 100 })
   #max = 0
   #limit = INITIAL
-  #phase: 'slow-start' | 'steady' | 'experiment' = 'slow-start'
+  #phase: 'slow-start' | 'steady' | 'half' | 'control' = 'slow-start'
   /** Mean of the best round: what an answer takes when nothing waits in the HSM. */
   #bestMs = Number.POSITIVE_INFINITY
   #round = new Round(0)
-  /** The round that made an experiment necessary. */
-  #slowRound = this.#round
+  /** Of the experiment: the round with half the limit. */
+  #half = this.#round
   #nextExperimentMs = 0
   #throttledAtMs = 0
   #pausedUntilMs = 0
 
   /** Between 1 and the number of sessions; 0 while there are none. */
   get value(): number {
-    const limit = this.#phase === 'experiment' ? this.#limit / 2 : this.#limit
+    const limit = this.#phase === 'half' ? this.#limit / 2 : this.#limit
     return Math.min(Math.max(1, Math.floor(limit)), this.#max)
   }
 
@@ -72,13 +72,13 @@ export class ConcurrencyLimit {
       this.#backOff.reset()
       this.#pausedUntilMs = 0
     }
-    // What was sent earlier tells of another limit.
+    // What was sent earlier tells of another limit, or has met the queue that it left.
     if (sentAtMs < this.#round.startedAtMs) return
     this.#round.add(answer, this.value)
     if (this.#round.count < Math.max(ROUND_ANSWERS, 2 * this.value)) return
     if (this.#phase === 'steady' && nowMs - this.#round.startedAtMs < STEADY_ROUND_MS) return
     const round = this.#round
-    this.#round = new Round(nowMs)
+    this.#round = new Round(nowMs + round.meanMs)
     this.#endOf(round, nowMs)
   }
 
@@ -99,20 +99,25 @@ export class ConcurrencyLimit {
   }
 
   #endOf(round: Round, nowMs: number): void {
-    if (this.#phase === 'experiment') {
-      this.#judge(round, nowMs)
+    if (this.#phase === 'half') {
+      this.#half = round
+      this.#phase = 'control'
+      return
+    }
+    if (this.#phase === 'control') {
+      this.#judge(this.#half, round, nowMs)
       return
     }
     this.#bestMs = Math.min(this.#bestMs, round.meanMs)
-    if (round.meanMs <= this.#patienceMs) {
-      if (round.filled && !round.throttled) this.#grow()
-      return
-    }
-    if (round.queued(this.#patienceMs) > 2 * slack(round.meanInFlight) && nowMs >= this.#nextExperimentMs) {
-      this.#slowRound = round
-      this.#limit = Math.min(this.#limit, this.#max, round.meanInFlight)
-      this.#phase = 'experiment'
-    } else this.#phase = 'steady'
+    const patienceMs = this.#patienceMs
+    const allowed = slack(round.meanInFlight)
+    const queued = round.queued(patienceMs)
+    if (queued <= allowed && round.filled && !round.throttled) this.#grow()
+    else if (round.meanMs > patienceMs) this.#phase = 'steady'
+    // Slower without end, or slower for good: both want to know whose queue it is.
+    const due = queued > 2 * allowed || this.#limit < this.#max
+    if (round.meanMs > patienceMs && round.filled && due && nowMs >= this.#nextExperimentMs)
+      this.#phase = 'half'
   }
 
   /** Up to here an answer is no slower than it must be. */
@@ -127,19 +132,24 @@ export class ConcurrencyLimit {
     this.#limit = Math.min(this.#limit, this.#max)
   }
 
-  #judge(half: Round, nowMs: number): void {
+  /** A slow round is often followed by a quicker one whatever we do: what counts is how the two after it compare. */
+  #judge(half: Round, control: Round, nowMs: number): void {
     this.#phase = 'steady'
-    const slow = this.#slowRound
-    if (half.meanMs > slow.meanMs * CLEARLY_FASTER) {
+    this.#nextExperimentMs = nowMs + EXPERIMENT_REST_MS
+    // There was not enough to do to see anything.
+    if (!control.filled) return
+    if (half.meanMs > control.meanMs * CLEARLY_FASTER) {
       // Not our queue: the service itself takes that long now.
       this.#bestMs = half.meanMs
-      this.#nextExperimentMs = nowMs + EXPERIMENT_REST_MS
       return
     }
     this.#bestMs = Math.min(this.#bestMs, half.meanMs)
-    const { meanInFlight } = slow
-    const knee = meanInFlight - slow.queued(this.#patienceMs)
-    this.#limit = Math.max(knee + slack(meanInFlight), meanInFlight / 2)
+    const { meanInFlight } = control
+    const queued = control.queued(this.#patienceMs)
+    if (queued <= 2 * slack(meanInFlight)) return
+    this.#limit = Math.max(meanInFlight - queued + slack(meanInFlight), meanInFlight / 2)
+    // One half may not have been enough.
+    this.#nextExperimentMs = nowMs
   }
 }
 
@@ -189,7 +199,7 @@ const INITIAL = 4
 const ROUND_ANSWERS = 16
 // Growth by an eighth per round is from 1 to 32 in about a second.
 const STEADY_ROUND_MS = 50
-// After one that has cost half the sessions for a moment and found nothing.
+// Each costs half the sessions for a moment.
 const EXPERIMENT_REST_MS = 1000
 // Service times vary; at half as many again a queue is plain, and all servers of the HSM are busy.
 const TOLERANCE = 1.5

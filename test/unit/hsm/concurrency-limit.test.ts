@@ -16,37 +16,37 @@ describe('an HSM with a knee', () => {
     const { signed } = hsm.run(5_000)
 
     expect(signed).toBeGreaterThan(0.97 * 5 * (1000 / serviceMs) * servers)
-    expect(hsm.limit.value).toBeGreaterThanOrEqual(servers)
-    expect(hsm.limit.value).toBeLessThanOrEqual(2 * servers + 6)
+    expect(hsm.steadyLimit()).toBeGreaterThanOrEqual(servers)
+    expect(hsm.steadyLimit()).toBeLessThanOrEqual(2 * servers + 6)
   })
 
   test('is found in less than a second', () => {
     const hsm = new SimulatedHsm({ servers: 8, serviceMs: 3 })
-    hsm.run(1_000)
+    hsm.run(500)
 
-    expect(hsm.limit.value).toBeGreaterThanOrEqual(8)
-    expect(hsm.limit.value).toBeLessThanOrEqual(22)
+    expect(hsm.steadyLimit()).toBeGreaterThanOrEqual(8)
+    expect(hsm.steadyLimit()).toBeLessThanOrEqual(22)
   })
 
   test('that moves is followed down and up again', () => {
     const hsm = new SimulatedHsm({ servers: 32, serviceMs: 3 })
     hsm.run(3_000)
-    expect(hsm.limit.value).toBeGreaterThanOrEqual(32)
+    expect(hsm.steadyLimit()).toBeGreaterThanOrEqual(32)
 
     hsm.servers = 4
     hsm.run(8_000)
-    expect(hsm.limit.value).toBeLessThanOrEqual(16)
+    expect(hsm.steadyLimit()).toBeLessThanOrEqual(16)
 
     hsm.servers = 32
     hsm.run(4_000)
-    expect(hsm.limit.value).toBeGreaterThanOrEqual(32)
+    expect(hsm.steadyLimit()).toBeGreaterThanOrEqual(32)
   })
 
   test('does not creep away from it in ten minutes of load', () => {
     const hsm = new SimulatedHsm({ servers: 4, serviceMs: 10 })
     hsm.run(600_000)
 
-    expect(hsm.limit.value).toBeLessThanOrEqual(14)
+    expect(hsm.steadyLimit()).toBeLessThanOrEqual(14)
   })
 })
 
@@ -205,6 +205,15 @@ class SimulatedHsm {
       this.#send()
     }
     return { signed, throttled }
+  }
+
+  /** Not that of an experiment, which halves it for a moment. */
+  steadyLimit(): number {
+    const seen = Array.from({ length: 40 }, () => {
+      this.run(10)
+      return this.limit.value
+    })
+    return Math.max(...seen)
   }
 
   #send(): void {
