@@ -267,7 +267,8 @@ export class Member {
   #proved(): void {
     if (this.#state !== 'proving') return
     const errors = this.keys.errors()
-    if (errors.length < this.keys.count) {
+    // Without a key there is nothing to prove: nobody asks it for anything.
+    if (errors.length < this.keys.count || this.keys.count === 0) {
       this.#up(errors)
       return
     }
