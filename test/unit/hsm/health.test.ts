@@ -70,6 +70,20 @@ describe('the breaker', () => {
     expect([breaker.failed(4), breaker.failed(5), breaker.failed(6)]).toEqual([false, false, true])
   })
 
+  test('opens for nothing but busy in more than a second, not for a rate cap that is used up', () => {
+    const capped = new Breaker()
+    const dead = new Breaker()
+    const opened: { capped: number[]; dead: number[] } = { capped: [], dead: [] }
+    for (let nowMs = 0; nowMs < 5_000; nowMs += 50) {
+      if (nowMs % 1_000 === 0) capped.succeeded(nowMs)
+      else if (capped.busy(nowMs)) opened.capped.push(nowMs)
+      if (dead.busy(nowMs)) opened.dead.push(nowMs)
+    }
+
+    expect(opened.capped).toEqual([])
+    expect(opened.dead[0]).toBe(1_550)
+  })
+
   test('opens for silence, not for slowness', () => {
     const slow = new Breaker()
     const silent = new Breaker()
