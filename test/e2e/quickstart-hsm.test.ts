@@ -36,7 +36,8 @@ test('its private keys, the CA key included, cannot be read out of it', async ()
   await setUp()
 
   const keys = privateKeysIn(state)
-  expect(keys.map(({ label }) => label).sort()).toEqual(['development-ca', 'localhost-ec', 'localhost-rsa'])
+  const labels = ['development-ca', 'localhost-ec', 'localhost-rsa', 'sealgate-audit']
+  expect(keys.map(({ label }) => label).sort()).toEqual(labels)
   for (const { secret } of keys) expect(secret).toContain('CKR_ATTRIBUTE_SENSITIVE')
 })
 
@@ -55,7 +56,7 @@ test('a set-up that is killed while it makes the token is completed by the next 
 
   await setUp()
 
-  expect(privateKeysIn(state)).toHaveLength(3)
+  expect(privateKeysIn(state)).toHaveLength(4)
   expect(readdirSync(state).filter((name) => name.includes('building'))).toEqual([])
 })
 
@@ -63,7 +64,7 @@ test('set-ups that run at the same time agree on one token', async () => {
   await Promise.all([setUp(), setUp(), setUp()])
   await setUp()
 
-  expect(privateKeysIn(state)).toHaveLength(3)
+  expect(privateKeysIn(state)).toHaveLength(4)
   await run('openssl', [
     'verify',
     '-CAfile',
