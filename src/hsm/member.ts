@@ -12,6 +12,7 @@ import { Breaker } from './breaker.ts'
 import { returnValue } from './ckr.ts'
 import { Climb } from './climb.ts'
 import { ConcurrencyLimit } from './concurrency-limit.ts'
+import { FAILED_CALLS } from './frames.ts'
 import { HostProcess } from './host-process.ts'
 import { InFlight } from './in-flight.ts'
 import type { KeyUse } from './key-use.ts'
@@ -371,6 +372,10 @@ export class Member {
     const error = problemError(this.name, message.problem)
     this.#note(error)
     this.metrics.climbed(message.rung)
+    const { rv, call } = message.problem
+    // What a signature failed with was counted with it.
+    if (rv !== null && !FAILED_CALLS.some((known) => known === call))
+      this.metrics.callFailed(returnValue(rv).name)
     const { rung, attempt } = message
     this.#log(error, { rung, attempt }, `${error.message}; recovering`)
     if (this.#climb === undefined) this.#climb = new Climb(message)
@@ -393,7 +398,8 @@ export class Member {
 
   #trouble(problem: ProblemMessage): void {
     this.#problem = problemError(this.name, problem)
-    if (problem.code === 'ERR_HSM_PIN') {
+    // Not so when the PIN's last try was left alone.
+    if (problem.call === 'C_Login') {
       this.#options.onUse({ kind: 'login', hsm: this.name, token: undefined, result: problem.code })
     }
     if (problem.rv !== null) this.metrics.callFailed(returnValue(problem.rv).name)
@@ -458,7 +464,10 @@ export class Member {
     const healthChanges = this.#state === 'up' || state === 'up'
     if (this.#state === 'up') {
       this.metrics.up.set(0)
-      if (Date.now() - this.#sinceMs > STEADY_MS) this.#restartBackOff.reset()
+      if (Date.now() - this.#sinceMs > STEADY_MS) {
+        this.#restartBackOff.reset()
+        this.#mistakeBackOff.reset()
+      }
     }
     this.#options.log.debug({ hsm: this.name, from: this.#state, to: state }, 'hsm state')
     this.#state = state
