@@ -9,8 +9,10 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { startUpstream, type TestUpstream } from '../integration/proxy/support/upstreams.ts'
 import { failures, HandshakeLoad, type LoadResult } from '../support/handshake-load.ts'
+import { checkout } from '../support/npm-start.ts'
 import { type Sealgate, sealgateCommand, startSealgate } from '../support/sealgate.ts'
 import { Site } from '../support/site.ts'
+import { runTool } from '../support/tools.ts'
 
 const USAGE = 64
 const UNAVAILABLE = 69
@@ -114,6 +116,14 @@ test('a machine without a compiler is told what to do', async () => {
   )
 })
 
+test('the package has what `drill module` compiles', async () => {
+  const pack = await runTool('npm', ['pack', '--dry-run', '--json', checkout], { timeoutMs: PACK_MS })
+  const [{ files }]: [{ files: { path: string }[] }] = JSON.parse(pack.stdout)
+
+  const shipped = files.map(({ path }) => path).filter((path) => path.startsWith('src/drill/'))
+  expect(shipped).toEqual(['src/drill/p11-faults.c', 'src/drill/pkcs11.h'])
+}, 60_000)
+
 /** Two members on one token; `hsm-b` has the lines that `drill module` prints, put where it says. */
 async function configWithDrill(control: string): Promise<string> {
   const out = join(site.directory, 'drill.so')
@@ -172,4 +182,6 @@ async function loadWhile(sealgate: Sealgate, wanted: () => boolean): Promise<Loa
   return results
 }
 
+// npm takes its time on a busy machine.
+const PACK_MS = 55_000
 const WAIT = { timeout: 20_000, interval: 25 }
