@@ -251,6 +251,7 @@ class RunningApp implements App {
       })),
       listenerName: (id) => config.listeners[id]?.name ?? String(id),
       log: this.#log,
+      limited: (limit, outcome) => this.#metrics.handshakesLimited.labels(limit, outcome).inc(),
       accessLog: config.log.access,
       routeTcp: (connection) => this.#routeTcp(connection),
       onConnectFailed: (address) => {
@@ -304,6 +305,8 @@ class RunningApp implements App {
       mode: protocol,
       alpn: protocol === 'http' ? HTTP_ALPN : listener.alpn,
       proxyNetworks: listener.proxyNetworks,
+      maxConnections: listener.limits.connections ?? 0,
+      maxHandshakes: listener.limits.handshakes ?? 0,
       idleTimeoutMs: protocol === 'http' ? listener.http.keepAliveMs : this.#config.tls.handshakeTimeoutMs,
     })
     this.listeners.push({ name, protocol, host: address.host, port })

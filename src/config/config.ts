@@ -4,7 +4,13 @@ import type { AuditOptions } from '../audit/options.ts'
 import type { HsmOptions, KeyOptions, SigningOptions } from '../hsm/options.ts'
 import type { LogLevel } from '../log.ts'
 import type { HttpListenerOptions } from '../proxy/options.ts'
-import type { CertificateOptions, ListenAddress, Network, TlsOptions } from '../tls/options.ts'
+import type {
+  CertificateOptions,
+  ConnectionLimits,
+  ListenAddress,
+  Network,
+  TlsOptions,
+} from '../tls/options.ts'
 import type { TcpRouteOptions, UpstreamOptions } from '../upstream/options.ts'
 
 export interface Config {
@@ -37,6 +43,7 @@ export type ListenerOptions =
       readonly address: ListenAddress
       /** Balancers that begin with a PROXY header. */
       readonly proxyNetworks: readonly Network[]
+      readonly limits: ConnectionLimits
       readonly http: HttpListenerOptions
     }
   | {
@@ -44,6 +51,7 @@ export type ListenerOptions =
       readonly name: string
       readonly address: ListenAddress
       readonly proxyNetworks: readonly Network[]
+      readonly limits: ConnectionLimits
       readonly routes: readonly TcpRouteOptions[]
       readonly alpn: readonly string[]
     }

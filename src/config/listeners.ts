@@ -35,7 +35,14 @@ export function resolveListener(
         headerTimeoutMs: value.header_timeout,
         keepAliveMs: value.keep_alive,
       }
-      return { protocol: 'http', name, address, proxyNetworks: proxyNetworks(path, value, context), http }
+      return {
+        protocol: 'http',
+        name,
+        address,
+        proxyNetworks: proxyNetworks(path, value, context),
+        limits: { connections: value.max_connections, handshakes: value.max_handshakes },
+        http,
+      }
     }
     case 'tcp':
       return {
@@ -43,6 +50,7 @@ export function resolveListener(
         name,
         address,
         proxyNetworks: proxyNetworks(path, value, context),
+        limits: { connections: value.max_connections, handshakes: value.max_handshakes },
         routes: resolveTcpRoutes(path, value, targets, context),
         alpn: value.alpn,
       }

@@ -9,6 +9,7 @@ import { hash } from 'node:crypto'
 import { availableParallelism } from 'node:os'
 import { dirname, resolve } from 'node:path'
 import { ConfigError } from '../errors.ts'
+import type { Rate } from '../tls/options.ts'
 import { resolveAudit } from './audit.ts'
 import { resolveCertificate, warnAboutShadowed } from './certificates.ts'
 import type { Config } from './config.ts'
@@ -114,7 +115,15 @@ function resolveDocument(
       hedge: whole.signing.hedge,
       verify: whole.signing.verify,
     },
-    tls: { handshakeTimeoutMs: whole.tls.handshake_timeout, ticketRotationMs: whole.tls.ticket_rotation },
+    tls: {
+      handshakeTimeoutMs: whole.tls.handshake_timeout,
+      ticketRotationMs: whole.tls.ticket_rotation,
+      limits: {
+        total: rateOf(whole.limits.full_handshakes),
+        perAddress: rateOf(whole.limits.full_handshakes_per_address),
+        exceeded: whole.limits.exceeded,
+      },
+    },
     admin: adminAddress && { address: adminAddress },
     threads: { tls: threadsOf(whole.threads.tls), http: threadsOf(whole.threads.http) },
     log: whole.log,
@@ -155,6 +164,10 @@ function values<T>(entries: readonly Entry<T>[]): T[] {
 
 function sectionsOf(value: unknown): Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null ? { ...value } : {}
+}
+
+function rateOf(entry: { per_second: number; burst: number } | undefined): Rate | undefined {
+  return entry && { perSecond: entry.per_second, burst: entry.burst }
 }
 
 function threadsOf(count: number | 'auto'): number {

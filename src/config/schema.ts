@@ -155,6 +155,19 @@ const tcpRouteSchema = z
   })
   .meta({ title: 'listeners[].routes[] with protocol: tcp' })
 
+const connectionLimits = {
+  max_connections: integer({ min: 1, max: 10_000_000 })
+    .optional()
+    .describe(
+      'Connections open at a time; one more is closed unanswered. Absent: as many as there are file descriptors.',
+    ),
+  max_handshakes: integer({ min: 1, max: 10_000_000 })
+    .optional()
+    .describe(
+      'Of those, handshakes under way at a time. Useful: what the HSMs sign within `tls.handshake_timeout`.',
+    ),
+}
+
 const proxyProtocol = () =>
   z
     .strictObject({
@@ -204,6 +217,7 @@ export const listenerSchema = z.discriminatedUnion('protocol', [
           'A connection without a request is closed after this. Keep it above the idle timeout of a load balancer in front.',
         ),
       proxy_protocol: proxyProtocol(),
+      ...connectionLimits,
     })
     .meta({ title: 'listeners[] with protocol: http' }),
   z
@@ -229,6 +243,7 @@ export const listenerSchema = z.discriminatedUnion('protocol', [
           'Application protocols to agree on (RFC 7301), most wanted first. Absent: none is negotiated.',
         ),
       proxy_protocol: proxyProtocol(),
+      ...connectionLimits,
     })
     .meta({ title: 'listeners[] with protocol: tcp' }),
   z
@@ -306,6 +321,42 @@ const signingSchema = z
   })
   .prefault({})
   .describe('Signatures, over all HSMs.')
+
+const rate = () =>
+  z.strictObject({
+    per_second: z
+      .number()
+      .min(0.01, 'is too small: from 0.01')
+      .max(1_000_000, 'is too large: up to 1000000')
+      .meta({ 'x-type': 'number', 'x-bounds': '0.01 ... 1000000' })
+      .describe('In the long run.'),
+    burst: integer({ min: 1, max: 1_000_000 }).prefault(100).describe('At once, after a quiet time.'),
+  })
+
+const limitsSchema = z
+  .strictObject({
+    full_handshakes: rate()
+      .optional()
+      .describe('Full handshakes of all clients together. Useful: a little less than the HSMs can sign.')
+      .meta({ title: 'limits.full_handshakes' }),
+    full_handshakes_per_address: rate()
+      .optional()
+      .describe(
+        'Full handshakes of one client: an IPv4 address, or an IPv6 network of 64 bits. Mind that many people may share an address.',
+      )
+      .meta({ title: 'limits.full_handshakes_per_address' }),
+    exceeded: z
+      .enum(['refuse', 'wait'])
+      .prefault('refuse')
+      .describe(
+        'refuse: the handshake fails at once. wait: it has its turn later, if that is within `signing.timeout`.',
+      ),
+  })
+  .prefault({})
+  .describe(
+    'Protects the HSMs from more handshakes than they can sign. Resumed handshakes need no signature and are free.',
+  )
+  .meta({ title: 'limits' })
 
 const tlsSchema = z
   .strictObject({
@@ -437,6 +488,7 @@ export const configSchema = z.strictObject({
   upstreams: z.record(name(), upstreamSchema).prefault({}).describe('Backends by name.'),
   signing: signingSchema,
   tls: tlsSchema,
+  limits: limitsSchema,
   admin: adminSchema,
   threads: threadsSchema,
   log: logSchema,

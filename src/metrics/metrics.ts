@@ -25,6 +25,12 @@ export function createMetrics() {
   return {
     registry,
 
+    handshakesLimited: new Counter({
+      name: 'sealgate_handshakes_limited_total',
+      help: 'Full handshakes past a limit (total or address), and whether they waited or were refused.',
+      labelNames: ['limit', 'outcome'],
+      registers,
+    }),
     signatures: new Counter({
       name: 'sealgate_signatures_total',
       help: 'Signature attempts that ended, by HSM, TLS signature scheme and result (ok or the error code).',

@@ -26,6 +26,8 @@ export interface TlsStats {
     readonly handshaking: number
     readonly idle: number
     readonly active: number
+    /** Since start. */
+    readonly refused: number
   }[]
 }
 
@@ -80,12 +82,22 @@ export function tlsMetrics(
       help: 'TLS connections open now: handshaking, idle (no plaintext yet) or active.',
       type: 'gauge',
       aggregator: 'sum',
-      values: stats.connections.flatMap(({ listenerId, ...states }) =>
+      values: stats.connections.flatMap(({ listenerId, refused: _, ...states }) =>
         Object.entries(states).map(([state, value]) => ({
           labels: { listener: listenerName(listenerId), state },
           value,
         })),
       ),
+    },
+    {
+      name: 'sealgate_connections_refused_total',
+      help: 'Connections closed unanswered because max_connections or max_handshakes of the listener was reached.',
+      type: 'counter',
+      aggregator: 'sum',
+      values: stats.connections.map(({ listenerId, refused }) => ({
+        labels: { listener: listenerName(listenerId) },
+        value: refused,
+      })),
     },
   ]
 }

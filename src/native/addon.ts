@@ -114,6 +114,9 @@ export interface NativeListener {
   readonly idleTimeoutMs: number
   /** Connections from here begin with a PROXY header, version 1 or 2; connections from elsewhere with TLS. */
   readonly proxyNetworks: readonly NativeNetwork[]
+  /** Past it, new connections are closed unanswered; 0: no limit. Handshakes are the ones under way. */
+  readonly maxConnections: number
+  readonly maxHandshakes: number
 }
 
 export interface NativeConnectOptions {
@@ -193,7 +196,14 @@ export interface NativeStats {
   }[]
   /** Upper bounds in seconds, without +Inf; counts are per bucket, not cumulative, with +Inf last. */
   readonly handshakeSeconds: readonly { resumed: boolean; bounds: number[]; counts: number[]; sum: number }[]
-  readonly connections: readonly { listenerId: number; handshaking: number; idle: number; active: number }[]
+  readonly connections: readonly {
+    listenerId: number
+    handshaking: number
+    idle: number
+    active: number
+    /** Since start: closed unanswered because of `maxConnections` or `maxHandshakes`. */
+    refused: number
+  }[]
   /** Handshakes suspended right now. */
   readonly signaturesPending: number
 }

@@ -156,6 +156,8 @@ class TerminatorWrap final : public Napi::ObjectWrap<TerminatorWrap> {
         .alpn = ToVector<std::string>(object.Get("alpn"), ToText),
         .idle_timeout_ms = ToUint32(object.Get("idleTimeoutMs")),
         .proxy_networks = ToVector<Network>(object.Get("proxyNetworks"), ToNetwork),
+        .max_connections = ToUint32(object.Get("maxConnections")),
+        .max_handshakes = ToUint32(object.Get("maxHandshakes")),
     });
     if (port < 0) return ThrowErrno(info.Env(), -port);
     return Napi::Number::New(info.Env(), port);
@@ -330,6 +332,7 @@ Napi::Value TerminatorWrap::JS_stats(const Napi::CallbackInfo& info) {
     row.Set("handshaking", static_cast<double>(listener->handshaking.load(std::memory_order_relaxed)));
     row.Set("idle", static_cast<double>(listener->idle.load(std::memory_order_relaxed)));
     row.Set("active", static_cast<double>(listener->active.load(std::memory_order_relaxed)));
+    row.Set("refused", static_cast<double>(listener->refused.load(std::memory_order_relaxed)));
     connections.Set(connections.Length(), row);
   }
   stats.Set("connections", connections);

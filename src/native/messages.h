@@ -30,9 +30,19 @@ struct ListenerState {
   uint32_t idle_timeout_ms = 0;
   // Connections from here begin with a PROXY header.
   std::vector<Network> proxy_networks;
+  // 0: no limit. Read by all threads without a lock, so a few more may get in at once.
+  int64_t max_connections = 0;
+  int64_t max_handshakes = 0;
+  std::atomic<uint64_t> refused{0};
   std::atomic<int64_t> handshaking{0};
   std::atomic<int64_t> idle{0};
   std::atomic<int64_t> active{0};
+
+  [[nodiscard]] bool full() const {
+    const int64_t begun = handshaking.load(std::memory_order_relaxed);
+    const int64_t all = begun + idle.load(std::memory_order_relaxed) + active.load(std::memory_order_relaxed);
+    return (max_handshakes > 0 && begun >= max_handshakes) || (max_connections > 0 && all >= max_connections);
+  }
 };
 
 // ---- TLS thread → main thread -----------------------------------------------------------------------------

@@ -81,6 +81,8 @@ int Terminator::Listen(const ListenerSpec& spec) {
   state->mode = spec.mode;
   state->alpn_protocols = AlpnWireForm(spec.alpn);
   state->proxy_networks = spec.proxy_networks;
+  state->max_connections = spec.max_connections;
+  state->max_handshakes = spec.max_handshakes;
   state->idle_timeout_ms = spec.idle_timeout_ms;
   listeners_[spec.id] = state;
   for (size_t i = 0; i < threads_.size(); ++i) {

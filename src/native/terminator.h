@@ -23,6 +23,8 @@ struct ListenerSpec {
   std::vector<std::string> alpn;
   uint32_t idle_timeout_ms = 0;
   std::vector<Network> proxy_networks;
+  uint32_t max_connections = 0;  // 0: no limit
+  uint32_t max_handshakes = 0;
 };
 
 // The TLS threads and what they share. Knows nothing of Node: the binding gives it the functions that wake

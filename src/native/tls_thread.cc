@@ -152,6 +152,10 @@ void TlsThread::Execute(Command& command) {
 void TlsThread::Adopt(UniqueFd fd, const SocketAddress& peer,
                       const std::shared_ptr<ListenerState>& listener) {
   if (contexts_ == nullptr) return;  // nobody has said yet who we are
+  if (listener->full()) {
+    listener->refused.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
   const Handle handle = ++sequence_ * Registry::kMaxThreads + static_cast<uint64_t>(ordinal_);
   auto connection = Connection::Create(this, handle, std::move(fd), peer, listener);
   if (connection != nullptr) connections_.emplace(handle, std::move(connection));

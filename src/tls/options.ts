@@ -17,6 +17,26 @@ export interface TlsOptions {
   readonly handshakeTimeoutMs: number
   /** A new session-ticket key this often; two previous ones are still accepted. */
   readonly ticketRotationMs: number
+  readonly limits: HandshakeLimitOptions
+}
+
+/** So many a second in the long run, at most `burst` at once. */
+export interface Rate {
+  readonly perSecond: number
+  readonly burst: number
+}
+
+export interface HandshakeLimitOptions {
+  readonly total: Rate | undefined
+  readonly perAddress: Rate | undefined
+  /** What becomes of a full handshake past a limit: it waits for its turn, or fails at once. */
+  readonly exceeded: 'refuse' | 'wait'
+}
+
+/** Of one listener; undefined: none. */
+export interface ConnectionLimits {
+  readonly connections: number | undefined
+  readonly handshakes: number | undefined
 }
 
 /** A range of addresses: 10.0.0.0/8. */

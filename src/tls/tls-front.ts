@@ -22,6 +22,7 @@ import type {
 import { type ConnectionFacts, schemeByCodePoint } from '../signing.ts'
 import { nativeCredentials } from './credentials.ts'
 import { FailureLog } from './failure-log.ts'
+import { type HandshakeLimit, HandshakeLimits } from './handshake-limits.ts'
 import { type Credentials, Offers } from './offers.ts'
 import type { TlsOptions } from './options.ts'
 import { tlsPolicy } from './policy.ts'
@@ -43,6 +44,8 @@ export interface TlsFrontOptions {
   readonly log: Log
   /** Log every tcp connection that ends. */
   readonly accessLog: boolean
+  /** A full handshake was past a limit. */
+  readonly limited: (limit: HandshakeLimit, outcome: 'waited' | 'refused') => void
   readonly routeTcp: (connection: NativeEstablished) => TcpRoute | Promise<TcpRoute>
   readonly onConnectFailed: (upstreamAddress: string) => void
 }
@@ -52,6 +55,7 @@ export class TlsFront {
   readonly #terminator: Terminator
   readonly #ticketKeys: TicketKeys
   readonly #failures: FailureLog
+  readonly #limits: HandshakeLimits
   readonly #offers: Offers
   /** What the threads have been told last, for comparison. */
   #offered: string | undefined
@@ -61,6 +65,7 @@ export class TlsFront {
   /** @throws {NativeError} `ERR_NATIVE_OPENSSL` when OpenSSL refuses a certificate. */
   constructor(options: TlsFrontOptions) {
     this.#options = options
+    this.#limits = new HandshakeLimits(options.tls.limits, performance.now())
     this.#terminator = new options.addon.Terminator({
       threads: options.threads,
       handshakeTimeoutMs: options.tls.handshakeTimeoutMs,
@@ -164,11 +169,22 @@ export class TlsFront {
       this.#terminator.finishSign(handle, null, `no key for signature scheme ${codePoint}`)
       return
     }
-    const deadlineMs = performance.now() + this.#options.signTimeoutMs
-    key.sign({ scheme, message, deadlineMs, connection }).then(
-      (signature) => this.#terminator.finishSign(handle, signature),
-      (error: unknown) => this.#terminator.finishSign(handle, null, failureText(error)),
-    )
+    const nowMs = performance.now()
+    const deadlineMs = nowMs + this.#options.signTimeoutMs
+    const { exceeded, waitMs } = this.#limits.admit(connection.peer, nowMs, this.#options.signTimeoutMs)
+    if (exceeded !== undefined) this.#options.limited(exceeded, waitMs === undefined ? 'refused' : 'waited')
+    if (waitMs === undefined) {
+      this.#terminator.finishSign(handle, null, `past the limit of full handshakes (${exceeded})`)
+      return
+    }
+    const ask = (): void => {
+      key.sign({ scheme, message, deadlineMs, connection }).then(
+        (signature) => this.#terminator.finishSign(handle, signature),
+        (error: unknown) => this.#terminator.finishSign(handle, null, failureText(error)),
+      )
+    }
+    if (waitMs === 0) ask()
+    else setTimeout(ask, waitMs).unref()
   }
 
   async #route(connection: NativeEstablished): Promise<void> {

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "support/eventually.h"
 #include "support/front.h"
 #include "support/tls_client.h"
 
@@ -77,6 +78,33 @@ TEST(Accept, BeforeThereAreCredentialsClosesTheConnection) {
   TlsClient client(static_cast<uint16_t>(port));
 
   EXPECT_FALSE(client.Handshake());
+}
+
+TEST(Accept, PastTheMostConnectionsClosesUnansweredUntilOneHasEnded) {
+  Front front({.max_connections = 2});
+  auto first = std::make_unique<TlsClient>(front.port());
+  TlsClient second(front.port());
+  ASSERT_TRUE(first->Handshake());
+  ASSERT_TRUE(second.Handshake());
+
+  EXPECT_FALSE(TlsClient(front.port()).Handshake());
+  EXPECT_EQ(front.listener().refused, 1);
+
+  first.reset();
+  ASSERT_TRUE(Eventually([&] { return front.open_connections() == 1; }));
+  EXPECT_TRUE(TlsClient(front.port()).Handshake());
+}
+
+TEST(Accept, PastTheMostHandshakesClosesUnansweredAndLeavesOpenConnectionsOut) {
+  Front front({.max_handshakes = 1});
+  TlsClient open(front.port());
+  ASSERT_TRUE(open.Handshake());
+  ASSERT_TRUE(Eventually([&] { return front.listener().idle == 1; }));
+  const UniqueFd silent = ConnectTo(front.port());
+  ASSERT_TRUE(Eventually([&] { return front.listener().handshaking == 1; }));
+
+  EXPECT_FALSE(TlsClient(front.port()).Handshake());
+  EXPECT_EQ(front.listener().refused, 1);
 }
 
 }  // namespace

@@ -59,6 +59,8 @@ Front::Front(Options options) {
       .alpn = options.alpn,
       .idle_timeout_ms = options.idle_timeout_ms,
       .proxy_networks = options.proxy_networks,
+      .max_connections = options.max_connections,
+      .max_handshakes = options.max_handshakes,
   });
   if (port < 0) throw std::runtime_error("listen: " + std::to_string(port));
   port_ = static_cast<uint16_t>(port);

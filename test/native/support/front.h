@@ -54,6 +54,8 @@ class Front final {
     ListenerMode mode = ListenerMode::kHttp;
     std::vector<std::string> alpn{};
     std::vector<Network> proxy_networks{};
+    uint32_t max_connections = 0;
+    uint32_t max_handshakes = 0;
     std::vector<CredentialsSpec> credentials{Credentials({"one.example"}, {KeyKind::kP256})};
     PolicySpec policy = DefaultPolicy();
     // Called on the TLS thread, in the middle of the handshake step that asks for a signature.

@@ -13,7 +13,7 @@ const STATS: TlsStats = {
   ],
   handshakeSeconds: [{ resumed: false, bounds: [0.001, 0.01], counts: [4, 2, 1], sum: 0.25 }],
   signaturesPending: 2,
-  connections: [{ listenerId: 5, handshaking: 1, idle: 20, active: 3 }],
+  connections: [{ listenerId: 5, handshaking: 1, idle: 20, active: 3, refused: 6 }],
 }
 
 const lines = (text: string) => text.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
@@ -35,6 +35,7 @@ describe('what the TLS threads count', () => {
       'sealgate_connections_open{listener="listener-5",state="handshaking"} 1',
       'sealgate_connections_open{listener="listener-5",state="idle"} 20',
       'sealgate_connections_open{listener="listener-5",state="active"} 3',
+      'sealgate_connections_refused_total{listener="listener-5"} 6',
     ])
     expect(text).toContain('# TYPE sealgate_handshake_seconds histogram')
   })
