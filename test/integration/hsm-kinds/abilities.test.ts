@@ -13,6 +13,9 @@ import { SoftHsm, type SoftToken } from '../../support/softhsm.ts'
 const PSS = scheme('rsa_pss_rsae_sha256')
 const PKCS1 = scheme('rsa_pkcs1_sha256')
 
+/** Shares are counted here; how long a busy machine takes is another matter. */
+const TIMEOUT_MS = 10_000
+
 const hsm = new SoftHsm()
 const faults = new Faults(hsm, 'faulty')
 let token: SoftToken
@@ -66,7 +69,7 @@ test('a hiccup of the one member that can do a scheme does not end the signature
   const startedMs = performance.now()
   await sign(key, PSS, 1)
 
-  expect(performance.now() - startedMs).toBeLessThan(1000)
+  expect(performance.now() - startedMs).toBeLessThan(TIMEOUT_MS / 2)
 })
 
 test('a member without the mechanism of a key is named, and the others sign', async () => {
@@ -104,7 +107,7 @@ function only(mechanism: string, name: string): HsmOptions {
 
 function serviceOf(hsms: readonly HsmOptions[], spki: Uint8Array): TestService {
   const label = spki === rsa ? 'rsa' : 'ed25519'
-  running = testService({ hsms, keys: [{ label, spki }] })
+  running = testService({ hsms, keys: [{ label, spki }], signing: { timeoutMs: TIMEOUT_MS } })
   return running
 }
 
@@ -117,7 +120,7 @@ async function start(hsms: readonly HsmOptions[], spki: Uint8Array): Promise<Sig
 /** One after the other. */
 async function sign(key: SigningKey, wanted: SignatureScheme, count: number): Promise<void> {
   for (let made = 0; made < count; made++) {
-    const request = signRequest(wanted)
+    const request = signRequest(wanted, { timeoutMs: TIMEOUT_MS })
     expect(verifies(key.spki, wanted, request.message, await key.sign(request))).toBe(true)
   }
 }

@@ -47,7 +47,7 @@ beforeAll(async () => {
       spki,
       byHsm: new Map([['nss', nssSelector(spki)]]),
     })),
-    signing: { verify: 'always' },
+    signing: { verify: 'always', timeoutMs: 5_000 },
   })
   expect(await service().start()).toEqual([])
 })
