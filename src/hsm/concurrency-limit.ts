@@ -6,7 +6,7 @@
  * at their best, with two changes. Answers that get slower for another reason (an HSM that others use too, an RSA key
  * besides an EC key, a busy machine) must not cost throughput; so before the limit shrinks, half of it is
  * tried for one round, and all of it for another: only if answers are faster with half was it our own queue. Envoy's adaptive
- * concurrency measures its minRTT in a similar way. And a wait below a millisecond is nobody's trouble, so a token in software keeps all its sessions.
+ * concurrency measures its minRTT in a similar way. And a wait below two milliseconds is nobody's trouble, so a token in software keeps all its sessions.
  *
  * An answer that says "busy" takes half a place, and so a round of nothing else halves the limit, and a few take little
  * (DCTCP, RFC 8257). With one place left the member is given a rest that doubles until it signs again.
@@ -30,7 +30,7 @@ export class ConcurrencyLimit {
   #max = 0
   #limit = INITIAL
   #phase: 'slow-start' | 'steady' | 'half' | 'control' = 'slow-start'
-  /** Mean of the best round: what an answer takes when nothing waits in the HSM. */
+  /** Of the best rounds: what an answer takes when nothing waits in the HSM. */
   #bestMs = Number.POSITIVE_INFINITY
   #round = new Round(0)
   /** Of the experiment: the round with half the limit. */
@@ -108,7 +108,9 @@ export class ConcurrencyLimit {
       this.#judge(this.#half, round, nowMs)
       return
     }
-    this.#bestMs = Math.min(this.#bestMs, round.meanMs)
+    // Only a part of the way: one lucky round is not what answers take.
+    if (this.#bestMs === Number.POSITIVE_INFINITY) this.#bestMs = round.meanMs
+    else this.#bestMs -= Math.max(0, this.#bestMs - round.meanMs) / 4
     const patienceMs = this.#patienceMs
     const allowed = slack(round.meanInFlight)
     const queued = round.queued(patienceMs)
@@ -203,6 +205,6 @@ const STEADY_ROUND_MS = 50
 const EXPERIMENT_REST_MS = 1000
 // Service times vary; at half as many again a queue is plain, and all servers of the HSM are busy.
 const TOLERANCE = 1.5
-const UNNOTICED_MS = 1
+const UNNOTICED_MS = 2
 // Half as many in flight make an answer half as slow if all of it was queueing, and not faster at all if none was.
 const CLEARLY_FASTER = 0.8

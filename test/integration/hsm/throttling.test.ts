@@ -49,7 +49,7 @@ test('a rate cap brings the limit down within a second and fails nobody; without
   expect(values).toMatchObject([{ labels: { hsm: 'hsm-b' }, value: expect.any(Number) }])
 
   faults.clear()
-  await eventually(() => status().inFlightLimit === SESSIONS, 'all sessions are used again')
+  await eventually(() => status().inFlightLimit === SESSIONS, 'all sessions are used again', 20_000)
   over = true
 
   expect(await load).toBeGreaterThan(0)
