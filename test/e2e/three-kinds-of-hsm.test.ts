@@ -46,6 +46,9 @@ beforeAll(async () => {
     }),
   )
   sealgate = await startSealgate({ config })
+  await vi.waitFor(async () => {
+    for (const hsm of MEMBERS) expect(await stateOf(hsm)).toBe('up')
+  }, WAIT)
 })
 
 afterAll(async () => {

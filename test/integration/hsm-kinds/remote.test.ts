@@ -9,6 +9,7 @@ import type { HsmStatus } from '../../../src/hsm/signing-service.ts'
 import { RemoteToken } from '../../support/p11-kit.ts'
 import { eventually, signUntil, type TestService, testService } from '../../support/signing.ts'
 import { SoftHsm } from '../../support/softhsm.ts'
+import { startAll } from './all-up.ts'
 
 let hsm: SoftHsm
 let remote: RemoteToken
@@ -25,7 +26,7 @@ beforeEach(async () => {
     keys: [{ label: 'ec', spki }],
     signing: { timeoutMs: 1000 },
   })
-  expect(await running.service.start()).toEqual([])
+  await startAll(running.service)
 })
 
 afterEach(async () => {

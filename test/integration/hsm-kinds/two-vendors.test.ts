@@ -20,6 +20,7 @@ import {
 } from '../../support/signing.ts'
 import { SoftHsm, type SoftToken } from '../../support/softhsm.ts'
 import { signingKeyContract } from '../hsm/signing-key-contract.ts'
+import { startAll } from './all-up.ts'
 
 const KEYS = [
   { label: 'ec', id: '01', pair: generateKeyPairSync('ec', { namedCurve: 'P-256' }) },
@@ -49,7 +50,7 @@ beforeAll(async () => {
     })),
     signing: { verify: 'always', timeoutMs: 5_000 },
   })
-  expect(await service().start()).toEqual([])
+  await startAll(service())
 })
 
 afterAll(async () => {
