@@ -6,6 +6,7 @@ import { existsSync } from 'node:fs'
 import { pino } from 'pino'
 
 import { defaultHostEntry } from '../../src/hsm/host-process.ts'
+import type { KeyUse } from '../../src/hsm/key-use.ts'
 import type { HsmOptions, KeyOptions, SigningOptions } from '../../src/hsm/options.ts'
 import { keyFacts } from '../../src/hsm/public-key.ts'
 import { SigningService } from '../../src/hsm/signing-service.ts'
@@ -24,6 +25,7 @@ export function testService(options: {
   hsms: readonly HsmOptions[]
   keys: readonly (Partial<KeyOptions> & { label: string; spki: Uint8Array })[]
   signing?: Partial<SigningOptions>
+  onUse?: (use: KeyUse) => void
 }): TestService {
   if (!existsSync(defaultHostEntry())) {
     throw new Error('the hsm host is not built: npx tsc -p tsconfig.build.json')
@@ -45,6 +47,7 @@ export function testService(options: {
     signing: { timeoutMs: 2000, queue: 1024, hedge: 'auto', verify: 'auto', ...options.signing },
     log: pino({ level: 'debug' }, { write: (line) => lines.push(line) }),
     metrics,
+    ...(options.onUse && { onUse: options.onUse }),
   })
   return { service, metrics, lines }
 }
