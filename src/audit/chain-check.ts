@@ -84,7 +84,8 @@ export class ChainCheck {
   #covered = 0
   /** Records behind `#covered` that are there because of checkpoints. */
   #own: number[] = []
-  #removedThrough = 0
+  /** What the log says of files that `keep` has removed. */
+  readonly #removals: { readonly seq: number; readonly through: number }[] = []
   #headSeen = false
   #lastPlace: Place = { file: '', line: 0 }
 
@@ -194,8 +195,9 @@ export class ChainCheck {
     if (own) this.#own.push(record.seq)
     if (type === 'start') this.#counts.starts++
     if (type === 'loss') this.#counts.lost += numberOf(fields['records'])
-    if (type === 'rotation')
-      this.#removedThrough = Math.max(this.#removedThrough, numberOf(fields['removedThrough']))
+    if (type === 'rotation') {
+      this.#removals.push({ seq: record.seq, through: numberOf(fields['removedThrough']) })
+    }
     if (type === 'checkpoint') this.#checkpoint(record, place)
   }
 
@@ -248,13 +250,19 @@ export class ChainCheck {
     if (first.seq === 1) {
       if (first.prev !== NO_HASH)
         this.#find('replaced', first, 'the first record claims that there is one before it')
-    } else if (this.#removedThrough < first.seq - 1) {
-      this.#find(
-        'missing',
-        first,
-        `${records(1, first.seq - 1)} missing: the log begins with record ${first.seq}`,
-      )
+      return
     }
+    const saying = this.#removals.filter(({ through }) => through >= first.seq - 1)
+    // Whoever removes files could also put such a record behind the last checkpoint.
+    const proven = saying.filter(({ seq }) => this.#options.publicKey === undefined || seq <= this.#covered)
+    if (proven.length > 0) return
+    const claimed =
+      saying.length > 0 ? '; it says that these were removed, but in no record that is signed for' : ''
+    this.#find(
+      'missing',
+      first,
+      `${records(1, first.seq - 1)} missing: the log begins with record ${first.seq}${claimed}`,
+    )
   }
 
   #checkHead(): void {

@@ -107,7 +107,13 @@ test('a beginning that is not there is found, unless the log says that it remove
   const tooFew = chain.append('rotation', '"removedThrough":99')
   expect(kinds(check([...signs, tooFew]))).toEqual(['missing'])
   const enough = chain.append('rotation', '"removedThrough":100')
-  expect(check([...signs, tooFew, enough]).findings).toEqual([])
+  const unsigned = [...signs, tooFew, enough]
+  expect(check(unsigned, { publicKey: undefined }).findings).toEqual([])
+  expect(check(unsigned).findings).toMatchObject([
+    { message: expect.stringContaining('no record that is signed for') },
+  ])
+  const signed = chain.append('checkpoint', checkpointFields(chain.head, privateKey))
+  expect(check([...unsigned, signed]).findings).toEqual([])
 })
 
 test('what a crash has torn is tolerated where the next start says so, and nowhere else', () => {
@@ -168,7 +174,7 @@ function rechain(lines: readonly string[]): string[] {
 
 function check(
   log: Buffer | readonly string[],
-  options: { publicKey?: KeyObject; expectHead?: string | undefined } = {},
+  options: { publicKey?: KeyObject | undefined; expectHead?: string | undefined } = {},
 ): ChainSummary {
   const chainCheck = new ChainCheck({ publicKey, expectHead: undefined, ...options })
   let rest = Buffer.isBuffer(log) ? log : Buffer.from(log.join(''))
