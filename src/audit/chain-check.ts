@@ -125,6 +125,9 @@ export class ChainCheck {
     }
     this.#checkBeginning()
     this.#checkHead()
+    if (this.#options.publicKey !== undefined && this.#counts.checkpoints === 0) {
+      this.#find('checkpoint', this.#lastPlace, 'there is no checkpoint that the key could verify')
+    }
     const [first, last] = [this.#first, this.#last]
     const behind =
       last === undefined || first === undefined ? 0 : last.seq - Math.max(this.#covered, first.seq - 1)

@@ -39,7 +39,7 @@ function reportText(result: Verification, options: AuditVerifyOptions): string {
     first === undefined || last === undefined
       ? ['no record']
       : [
-          `${result.ok ? 'verified' : `NOT VERIFIED, ${findings.length} found`}: ${result.records} records in ${result.files.length} files, ${first.seq} (${first.time}) to ${last.seq} (${last.time})`,
+          `${result.ok ? 'verified' : `NOT VERIFIED, ${findings.length} found`}: ${result.records} records in ${result.files.length} file${result.files.length === 1 ? '' : 's'}, ${first.seq} (${first.time}) to ${last.seq} (${last.time})`,
           `head: ${last.hash}`,
           checkpointText(result, options),
           ...notes(result),

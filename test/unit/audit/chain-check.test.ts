@@ -42,7 +42,7 @@ test('any byte that is cut off at the end is found, unless it is a whole record'
   const { lines } = log()
   const bytes = Buffer.from(lines.join(''))
   const unnoticed = Array.from({ length: bytes.length - 1 }, (_, cut) => cut + 1).filter(
-    (length) => check(bytes.subarray(0, length)).findings.length === 0,
+    (length) => check(bytes.subarray(0, length), UNSIGNED).findings.length === 0,
   )
 
   const ends = lines.map((_, index) => Buffer.byteLength(lines.slice(0, index + 1).join('')))
@@ -103,14 +103,15 @@ test('a beginning that is not there is found, unless the log says that it remove
   const chain = new Chain({ seq: 100, hash: 'a'.repeat(64) })
   const signs = [chain.append('sign', ''), chain.append('sign', '')]
 
-  expect(check(signs).findings).toMatchObject([{ kind: 'missing', line: 1 }])
+  expect(check(signs, UNSIGNED).findings).toMatchObject([{ kind: 'missing', line: 1 }])
   const tooFew = chain.append('rotation', '"removedThrough":99')
-  expect(kinds(check([...signs, tooFew]))).toEqual(['missing'])
+  expect(kinds(check([...signs, tooFew], UNSIGNED))).toEqual(['missing'])
   const enough = chain.append('rotation', '"removedThrough":100')
   const unsigned = [...signs, tooFew, enough]
-  expect(check(unsigned, { publicKey: undefined }).findings).toEqual([])
+  expect(check(unsigned, UNSIGNED).findings).toEqual([])
   expect(check(unsigned).findings).toMatchObject([
     { message: expect.stringContaining('no record that is signed for') },
+    { kind: 'checkpoint' },
   ])
   const signed = chain.append('checkpoint', checkpointFields(chain.head, privateKey))
   expect(check([...unsigned, signed]).findings).toEqual([])
@@ -122,10 +123,21 @@ test('what a crash has torn is tolerated where the next start says so, and nowhe
   const before = [chain.append('start', ''), chain.append('sign', '')]
   const start = chain.append('start', jsonFields({ torn: tornOf(Buffer.from(torn)) }))
 
-  expect(check([...before, `${torn}\n`, start])).toMatchObject({ findings: [], torn: 1 })
-  expect(kinds(check([...before, `${torn}x\n`, start]))).toEqual(['malformed'])
-  expect(kinds(check([...before, `${torn}\n`, `${torn}\n`, start]))).toEqual(['malformed', 'malformed'])
-  expect(kinds(check([...before, torn]))).toEqual(['malformed'])
+  expect(check([...before, `${torn}\n`, start], UNSIGNED)).toMatchObject({ findings: [], torn: 1 })
+  expect(kinds(check([...before, `${torn}x\n`, start], UNSIGNED))).toEqual(['malformed'])
+  expect(kinds(check([...before, `${torn}\n`, `${torn}\n`, start], UNSIGNED))).toEqual([
+    'malformed',
+    'malformed',
+  ])
+  expect(kinds(check([...before, torn], UNSIGNED))).toEqual(['malformed'])
+})
+
+test('a log without any checkpoint does not pass when there is a key to verify them with', () => {
+  const chain = new Chain(NO_HEAD)
+  const lines = [chain.append('start', ''), chain.append('stop', '')]
+
+  expect(kinds(check(lines))).toEqual(['checkpoint'])
+  expect(check(lines, UNSIGNED).findings).toEqual([])
 })
 
 /** Nine records: a start, five signatures with a checkpoint over the first four records, a stop, a checkpoint over it. */
@@ -191,4 +203,5 @@ function kinds({ findings }: ChainSummary): string[] {
   return findings.map(({ kind }) => kind)
 }
 
+const UNSIGNED = { publicKey: undefined }
 const BITS = [0x01, 0x20, 0x80]
