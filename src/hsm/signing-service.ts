@@ -27,7 +27,7 @@ export interface CertificateKey {
   readonly key: KeyOptions
   /** DER SubjectPublicKeyInfo of the certificate. */
   readonly spki: Uint8Array
-  readonly keyType: KeyType
+  readonly keyType?: KeyType
   /** `tls` unless said otherwise. */
   readonly purpose?: KeyPurpose
 }
