@@ -92,7 +92,9 @@ test('a second process is told who has the file, and touches nothing', async () 
   await sealgate.finish()
 })
 
-test('a chain goes on after kill -9 under load, and only what was not written yet is gone', async () => {
+test('a chain goes on after kill -9 under load, and only what was not written yet is gone', {
+  timeout: 90_000,
+}, async () => {
   const first = await start({ audit: { rotate: '64KiB', keep: undefined } })
   const load = Promise.all(Array.from({ length: 4 }, () => handshakes(first, 40).catch(() => {})))
   await vi.waitFor(() => expect(readdirSync(directory).length).toBeGreaterThan(2), { timeout: 20_000 })
