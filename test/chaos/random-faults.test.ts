@@ -90,5 +90,8 @@ function killIfThere(pid: number, signal: NodeJS.Signals): void {
 /** V8 lets it grow with the load, by tens of MiB and without giving them back: nothing to tell a leak from. */
 const YOUNG_GENERATION_OF_ONE_SIZE = { NODE_OPTIONS: '--max-semi-space-size=1' }
 
-/** Between the second quarter of the time and the last. 1 KB a handshake would be 9 MiB in a minute, 260 in thirty. */
-const FLAT_MIB = 8
+/**
+ * Between the second quarter of the time and the last. Old space and the allocator's arenas vary by nearly as much when
+ * handshakes pile up on a busy machine, so one minute shows leaks of 2 KB a handshake, and thirty show 80 bytes.
+ */
+const FLAT_MIB = 24
