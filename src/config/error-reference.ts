@@ -153,6 +153,10 @@ export const ERROR_REFERENCE = {
     means: 'The headers are larger than `max_header`.',
     cure: 'Raise it if the request is legitimate.',
   },
+  ERR_REQUEST_MISDIRECTED: {
+    means: "The request's host is not on the certificate of its connection.",
+    cure: 'None for browsers: they come again over another connection. Else let the client send the host as server name, or set `misdirected: serve`.',
+  },
   ERR_REQUEST_NO_ROUTE: {
     means: 'No route matches host and path.',
     cure: 'Add a route without `match` at the end to serve the rest.',

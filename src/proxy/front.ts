@@ -10,16 +10,17 @@ import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { HttpUpstream } from '../upstream/http1.ts'
 import type { UpstreamOptions } from '../upstream/options.ts'
+import { compileAuthorities } from './authority.ts'
 import { Connection, type ConnectionFacts } from './connection.ts'
 import { Http1Listener } from './http1-listener.ts'
 import { Http2Listener } from './http2-listener.ts'
-import type { HttpListenerOptions } from './options.ts'
+import type { WorkerListener } from './messages.ts'
 import { RequestRecorder } from './request-record.ts'
 import { compileRoutes } from './router.ts'
 import { Service } from './service.ts'
 
 export interface HttpFrontOptions {
-  readonly listeners: readonly { readonly id: number; readonly http: HttpListenerOptions }[]
+  readonly listeners: readonly WorkerListener[]
   readonly upstreams: readonly UpstreamOptions[]
   /** Access log; undefined: none. */
   readonly log: Log | undefined
@@ -51,10 +52,11 @@ export class HttpFront {
       options.upstreams.map((upstream) => [upstream.name, new HttpUpstream(upstream)]),
     )
     const { log, metrics, stallTimeoutMs = STALL_TIMEOUT_MS } = options
-    for (const { id, http } of options.listeners) {
+    for (const { id, http, certificateNames } of options.listeners) {
       const route = compileRoutes(http.routes, (name) => this.#upstream(name))
       const recorder = new RequestRecorder({ listener: http.name, log, metrics })
-      const service = new Service({ listener: http, route, recorder, stallTimeoutMs })
+      const belongs = certificateNames && compileAuthorities(certificateNames)
+      const service = new Service({ listener: http, route, belongs, recorder, stallTimeoutMs })
       this.#http1.set(id, new Http1Listener(service))
       this.#http2.set(id, new Http2Listener(service))
     }

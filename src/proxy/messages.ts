@@ -5,10 +5,17 @@ import type { UpstreamOptions } from '../upstream/options.ts'
 import type { HttpListenerOptions } from './options.ts'
 
 export interface WorkerOptions {
-  /** `id` is the one under which the listener was given to the terminator. */
-  readonly listeners: readonly { readonly id: number; readonly http: HttpListenerOptions }[]
+  readonly listeners: readonly WorkerListener[]
   readonly upstreams: readonly UpstreamOptions[]
   readonly log: { readonly access: boolean }
+}
+
+export interface WorkerListener {
+  /** The one under which the listener was given to the terminator. */
+  readonly id: number
+  readonly http: HttpListenerOptions
+  /** The names of each certificate: other hosts are refused (authority.ts). undefined: none is. */
+  readonly certificateNames?: readonly (readonly string[])[]
 }
 
 export type ToWorker =

@@ -2,6 +2,7 @@
 
 import { RequestError, SealgateError } from '../errors.ts'
 import type { HttpUpstream } from '../upstream/http1.ts'
+import type { AuthorityCheck } from './authority.ts'
 import type { Downstream } from './downstream.ts'
 import { Exchange } from './exchange.ts'
 import type { HttpListenerOptions } from './options.ts'
@@ -13,6 +14,8 @@ import type { Router } from './router.ts'
 export interface ServiceOptions {
   readonly listener: HttpListenerOptions
   readonly route: Router<HttpUpstream>
+  /** undefined: every host is served over every connection. */
+  readonly belongs: AuthorityCheck | undefined
   readonly recorder: RequestRecorder
   /** A client whose turn it is and that neither sends nor reads for this long is given up. */
   readonly stallTimeoutMs: number
@@ -23,12 +26,14 @@ export class Service {
   readonly recorder: RequestRecorder
   readonly stallTimeoutMs: number
   readonly #route: Router<HttpUpstream>
+  readonly #belongs: AuthorityCheck | undefined
 
   constructor(options: ServiceOptions) {
     this.listener = options.listener
     this.recorder = options.recorder
     this.stallTimeoutMs = options.stallTimeoutMs
     this.#route = options.route
+    this.#belongs = options.belongs
   }
 
   /** @param rawHeaders flat name/value list as received. */
@@ -41,6 +46,8 @@ export class Service {
         OwnAnswer.send({ recorder, downstream, start, failure: undefined })
         return
       }
+      const { serverName } = downstream.connection.facts
+      if (this.#belongs?.(serverName, head.host) === false) throw misdirected(head.host, serverName)
       const upstream = this.#route(head.host, head.path)
       if (upstream === undefined) throw noRoute(head.host)
       new Exchange({ head, downstream, upstream, recorder }).start()
@@ -56,6 +63,14 @@ const REFUSED_METHODS: ReadonlySet<string> = new Set(['CONNECT', 'TRACE'])
 
 function methodRefused(method: string): RequestError {
   return new RequestError('ERR_REQUEST_METHOD', `method ${method} is not served`)
+}
+
+function misdirected(host: string, serverName: string | undefined): RequestError {
+  const asked = serverName === undefined ? 'no server name' : `server name "${serverName}"`
+  return new RequestError(
+    'ERR_REQUEST_MISDIRECTED',
+    `host "${host}" is not on the certificate of this connection (${asked})`,
+  )
 }
 
 function noRoute(host: string): RequestError {
