@@ -14,6 +14,7 @@ import { AuditLog } from './audit/audit-log.ts'
 import { AuditedKey } from './audit/audited-key.ts'
 import { Certificates } from './certificates.ts'
 import type { Config, ListenerOptions } from './config/config.ts'
+import { tlsListeners } from './config/tls-listeners.ts'
 import { isForDrills } from './drill/module.ts'
 import { TlsError } from './errors.ts'
 import { createLog, type Log } from './log.ts'
@@ -55,6 +56,8 @@ export interface OpenListener {
 export interface StartOptions {
   /** Start only when every certificate can be signed for, instead of waiting for HSMs that may come. */
   readonly strict: boolean
+  /** Secrets of every connection go to this open file; see TlsFront. */
+  readonly keyLogFd?: number
 }
 
 /**
@@ -66,7 +69,7 @@ export interface StartOptions {
  *   load. Everything that had started is stopped then.
  */
 export async function startApp(config: Config, options: StartOptions): Promise<App> {
-  const app = new RunningApp(config)
+  const app = new RunningApp(config, options)
   try {
     await app.start(options)
   } catch (error) {
@@ -81,6 +84,7 @@ class RunningApp implements App {
   readonly failed: Promise<never>
   readonly #fail: (error: unknown) => void
   readonly #config: Config
+  readonly #options: StartOptions
   readonly #log: Log
   readonly #flush: () => void
   readonly #metrics = createMetrics()
@@ -99,7 +103,7 @@ class RunningApp implements App {
   #drained: Promise<void> | undefined
   #destroyed: Promise<void> | undefined
 
-  constructor(config: Config) {
+  constructor(config: Config, options: StartOptions) {
     this.#config = config
     let fail: (error: unknown) => void = () => {}
     this.failed = new Promise((_, reject) => {
@@ -107,6 +111,7 @@ class RunningApp implements App {
     })
     this.failed.catch(() => {}) // whoever has started it decides whether to listen
     this.#fail = fail
+    this.#options = options
     const { log, flush } = createLog({ level: config.log.level, sync: true })
     this.#log = log
     this.#flush = flush
@@ -242,6 +247,7 @@ class RunningApp implements App {
     const config = this.#config
     const tls = new TlsFront({
       addon: loadAddon(),
+      ...(this.#options.keyLogFd !== undefined && { keyLogFd: this.#options.keyLogFd }),
       threads: config.threads.tls,
       tls: config.tls,
       signTimeoutMs: config.signing.timeoutMs,
@@ -249,6 +255,7 @@ class RunningApp implements App {
         certificate,
         key: this.#keyFor(index),
       })),
+      listeners: tlsListeners(config),
       listenerName: (id) => config.listeners[id]?.name ?? String(id),
       log: this.#log,
       limited: (limit, outcome) => this.#metrics.handshakesLimited.labels(limit, outcome).inc(),
@@ -271,8 +278,11 @@ class RunningApp implements App {
   }
 
   async #startWorkers(tls: TlsFront): Promise<void> {
+    const certificateNames = this.#config.certificates.map(({ certificate }) => certificate.names)
     const listeners = this.#config.listeners.flatMap((listener, id) =>
-      listener.protocol === 'http' ? [{ id, http: listener.http }] : [],
+      listener.protocol === 'http'
+        ? [{ id, http: listener.http, ...(listener.misdirected === 'refuse' && { certificateNames }) }]
+        : [],
     )
     if (listeners.length === 0) return
     const workers = new HttpWorkers({

@@ -2,10 +2,12 @@
 
 import { Certificates } from './certificates.ts'
 import type { Config } from './config/config.ts'
+import { tlsListeners } from './config/tls-listeners.ts'
 import { isForDrills } from './drill/module.ts'
 import type { HsmError } from './errors.ts'
 import { createLog } from './log.ts'
 import { createMetrics } from './metrics/metrics.ts'
+import { tlsFindings } from './tls/findings.ts'
 
 export interface CheckFinding {
   readonly level: 'ok' | 'warning' | 'error'
@@ -33,7 +35,14 @@ export async function checkConfig(config: Config): Promise<readonly CheckFinding
     })
     const well = signing.status().filter(({ name }) => !problems.some(({ hsm }) => hsm === name))
     const up = well.map(({ name }): CheckFinding => ({ level: 'ok', subject: name, message: 'signs' }))
-    return [...hsms, ...up, ...drills(config), ...certificates]
+    const tls = tlsFindings(
+      tlsListeners(config),
+      config.certificates.map(({ certificate }, index) => ({
+        certificate,
+        schemes: signing.key(index).schemes,
+      })),
+    )
+    return [...hsms, ...up, ...drills(config), ...certificates, ...tls]
   } finally {
     await signing.close()
     flush()

@@ -7,6 +7,7 @@ import type { Path } from './document.ts'
 import { absolutePath, type Context, checkReference, type Entry } from './entries.ts'
 import { type Pkcs11Uri, parsePkcs11Uri, redactPkcs11Uri } from './pkcs11-uri.ts'
 import type { CertificateEntry, KeyEntry } from './schema.ts'
+import { resolveCertificatePolicy } from './tls-policy.ts'
 
 export interface ResolvedCertificate {
   readonly certificate: CertificateOptions
@@ -21,7 +22,8 @@ export function resolveCertificate(
   const { path, value } = entry
   const certificate = resolveChain([...path, 'chain'], value.chain, context)
   const key = resolveKey([...path, 'key'], value.key, hsmNames, context)
-  return certificate && key && { certificate, key }
+  const policy = value.tls && resolveCertificatePolicy([...path, 'tls'], value.tls, context)
+  return certificate && key && { certificate: { ...certificate, ...(policy && { policy }) }, key }
 }
 
 /** A key that can be found, and members that exist. */

@@ -8,6 +8,7 @@ import type {
   CertificateOptions,
   ConnectionLimits,
   ListenAddress,
+  ListenerTlsOptions,
   Network,
   TlsOptions,
 } from '../tls/options.ts'
@@ -44,7 +45,10 @@ export type ListenerOptions =
       /** Balancers that begin with a PROXY header. */
       readonly proxyNetworks: readonly Network[]
       readonly limits: ConnectionLimits
+      readonly tls: ListenerTlsOptions
       readonly http: HttpListenerOptions
+      /** A request for a host that the connection's certificate does not have. */
+      readonly misdirected: 'refuse' | 'serve'
     }
   | {
       readonly protocol: 'tcp'
@@ -53,6 +57,7 @@ export type ListenerOptions =
       readonly proxyNetworks: readonly Network[]
       readonly limits: ConnectionLimits
       readonly routes: readonly TcpRouteOptions[]
+      readonly tls: ListenerTlsOptions
       readonly alpn: readonly string[]
     }
   | { readonly protocol: 'redirect'; readonly name: string; readonly address: ListenAddress }

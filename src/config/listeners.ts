@@ -1,12 +1,13 @@
 /** `listeners` → ListenerOptions: routes that lead somewhere, and no two on one address. */
 
 import type { Route } from '../proxy/options.ts'
-import type { ListenAddress, Network } from '../tls/options.ts'
+import type { ListenAddress, ListenerTlsOptions, Network } from '../tls/options.ts'
 import type { TcpRouteOptions, UpstreamOptions, UpstreamServer } from '../upstream/options.ts'
 import type { ListenerOptions } from './config.ts'
 import type { Path } from './document.ts'
 import { type Context, checkReference, type Entry } from './entries.ts'
 import type { ListenerEntry, RouteEntry } from './schema.ts'
+import { resolveListenerPolicy } from './tls-policy.ts'
 
 /** What a listener may refer to. */
 export interface Targets {
@@ -42,6 +43,8 @@ export function resolveListener(
         proxyNetworks: proxyNetworks(path, value, context),
         limits: { connections: value.max_connections, handshakes: value.max_handshakes },
         http,
+        tls: resolveTls(path, value, context),
+        misdirected: value.misdirected,
       }
     }
     case 'tcp':
@@ -52,6 +55,7 @@ export function resolveListener(
         proxyNetworks: proxyNetworks(path, value, context),
         limits: { connections: value.max_connections, handshakes: value.max_handshakes },
         routes: resolveTcpRoutes(path, value, targets, context),
+        tls: resolveTls(path, value, context),
         alpn: value.alpn,
       }
     case 'redirect':
@@ -73,6 +77,17 @@ function proxyNetworks(
     )
   }
   return networks
+}
+
+function resolveTls(
+  path: Path,
+  { tls }: Exclude<ListenerEntry, { protocol: 'redirect' }>,
+  context: Context,
+): ListenerTlsOptions {
+  return {
+    policy: resolveListenerPolicy([...path, 'tls'], tls, context),
+    unknownServerName: tls.unknown_server_name,
+  }
 }
 
 /** Upstreams that the listener sends to. */

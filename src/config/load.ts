@@ -28,6 +28,7 @@ import {
   upstreamSchema,
 } from './schema.ts'
 import { sound, structureFindings } from './structure.ts'
+import { checkSharedNames, checkSignable } from './tls-policy.ts'
 import { resolveUpstream } from './upstreams.ts'
 
 /**
@@ -77,6 +78,7 @@ function resolveDocument(
     resolveCertificate(entry, hsmNames, context),
   )
   warnAboutShadowed(certificates, context)
+  checkSharedNames(certificates, context)
   const audit = resolveAudit(
     sound(auditSchema, raw['audit']),
     { hsmNames, certificates: values(certificates) },
@@ -95,6 +97,7 @@ function resolveDocument(
   )
   warnUnused(report, 'upstreams', upstreamNames, new Set(values(listeners).flatMap(upstreamsOf)))
   checkCertificatesExist(listeners, raw['certificates'], context)
+  checkSignable(listeners, certificates, context)
 
   const admin = sound(configSchema.shape.admin, raw['admin'])
   const adminAddress = typeof admin === 'object' ? admin.address : undefined

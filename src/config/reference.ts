@@ -25,7 +25,8 @@ export function jsonSchemaText(): string {
 /** The reference for people. */
 export function referenceText(): string {
   const root = nodeOf(jsonSchema())
-  const sections = sectionsOf('', root)
+  // Where several maps hold the same one, it is told once.
+  const sections = [...new Map(sectionsOf('', root).map((section) => [section.title, section])).values()]
   return [
     HEAD,
     table(['file', 'shows'], EXAMPLES),

@@ -102,6 +102,51 @@ const keySchema = z.strictObject({
     ),
 })
 
+const words = (what: string) =>
+  z
+    .array(text({ max: 64 }))
+    .min(1, 'is empty: leave it out, or name at least one')
+    .optional()
+    .meta({ 'x-type': `list of ${what}` })
+
+export type TlsPolicyEntry = z.output<typeof tlsPolicySchema>
+/** Without defaults: what is not named comes from the policy beneath. */
+const tlsPolicySchema = z.strictObject({
+  policy: z
+    .enum(['modern', 'intermediate'])
+    .optional()
+    .describe(
+      "Mozilla's configurations (Server Side TLS 5.7, without DHE): `modern` is TLS 1.3 only, `intermediate` adds TLS 1.2 with forward secrecy and AEAD. It sets versions, suites, groups and signature schemes; what stands beside it goes before it. Default: `intermediate` for a listener; for a certificate what the listener has.",
+    ),
+  versions: z
+    .array(z.enum(['TLSv1.2', 'TLSv1.3']))
+    .min(1, 'is empty: leave it out, or name at least one')
+    .optional()
+    .describe('Protocol versions.'),
+  tls12_suites: words('suites').describe(
+    "Cipher suites of TLS 1.2, most wanted first, in OpenSSL's names (`ECDHE-ECDSA-AES128-GCM-SHA256`); ECDHE only.",
+  ),
+  tls13_suites: words('suites').describe(
+    'Cipher suites of TLS 1.3, most wanted first (`TLS_AES_128_GCM_SHA256`).',
+  ),
+  groups: words('groups').describe(
+    'Key exchange groups, most wanted first (`X25519`, `P-256`). The named policies begin with `X25519MLKEM768` where Node has it (OpenSSL 3.5, Node 24); `sealgate check` shows what is in force.',
+  ),
+  signature_schemes: words('signature schemes').describe(
+    'Signature schemes, most wanted first (`ecdsa_secp256r1_sha256`). Of these, what the HSMs can do with the key is offered. Default: all.',
+  ),
+  tickets: integer({ min: 0, max: 8 })
+    .optional()
+    .describe(
+      'Session tickets after a full TLS 1.3 handshake; a TLS 1.2 client gets one. 0: no resumption, a signature for each connection. Default: 1.',
+    ),
+  ticket_lifetime: duration({ min: 1 * SECOND, max: 7 * DAY })
+    .optional()
+    .describe(
+      'How long a ticket is good; at most three `tls.ticket_rotation`, since older ticket keys are gone. Default: one `tls.ticket_rotation`.',
+    ),
+})
+
 export type CertificateEntry = z.output<typeof certificateSchema>
 export const certificateSchema = z
   .strictObject({
@@ -109,6 +154,12 @@ export const certificateSchema = z
       'PEM file: the leaf certificate first, then the intermediates. The names it serves come from the leaf.',
     ),
     key: keySchema.describe('The private key of the leaf.'),
+    tls: tlsPolicySchema
+      .optional()
+      .meta({ title: 'certificates[].tls' })
+      .describe(
+        "TLS for the names of this certificate, on top of the listener's. Certificates that share a name have the same.",
+      ),
   })
   .meta({ title: 'certificates[]' })
 
@@ -192,12 +243,33 @@ const listenerKeys = {
     .describe('Name in logs and metrics. Default: `listeners[0]` for the first listener, and so on.'),
 }
 
+const listenerTls = () =>
+  tlsPolicySchema
+    .extend({
+      unknown_server_name: z
+        .enum(['default', 'refuse'])
+        .prefault('default')
+        .describe(
+          'A client that asks for a name no certificate has: `default` serves the first certificate, `refuse` ends with the alert unrecognized_name. A client that names no server gets the first certificate.',
+        ),
+    })
+    .prefault({})
+    .meta({ title: 'listeners[].tls' })
+    .describe('TLS on this listener. A certificate may have settings of its own on top.')
+
 export type ListenerEntry = z.output<typeof listenerSchema>
 export const listenerSchema = z.discriminatedUnion('protocol', [
   z
     .strictObject({
       protocol: z.literal('http').describe('TLS in, HTTP/2 and HTTP/1.1 inside it, routed to upstreams.'),
       ...listenerKeys,
+      tls: listenerTls(),
+      misdirected: z
+        .enum(['refuse', 'serve'])
+        .prefault('refuse')
+        .describe(
+          "A request for a host that the connection's certificate does not have: `refuse` answers 421 (RFC 9110 §15.5.20), and the client comes again over a connection of its own. Served in any case: the name the client asked for in TLS, and, where it asked for none, an IP address.",
+        ),
       routes: z
         .array(routeSchema)
         .min(1, 'is empty: give at least one route')
@@ -224,6 +296,7 @@ export const listenerSchema = z.discriminatedUnion('protocol', [
     .strictObject({
       protocol: z.literal('tcp').describe('TLS in, the bytes as they are to an upstream.'),
       ...listenerKeys,
+      tls: listenerTls(),
       routes: z
         .array(tcpRouteSchema)
         .min(1, 'is empty: give at least one route')

@@ -15,7 +15,7 @@ export interface Terminator {
    * Swaps all credentials at once; handshakes under way finish with the ones they began with.
    * @throws {NativeError} `ERR_NATIVE_OPENSSL` when OpenSSL refuses a certificate or a word of the policy; nothing changes then.
    */
-  setCredentials(credentials: readonly NativeCredentials[], policy: NativePolicy): void
+  setCredentials(endpoints: readonly NativeEndpoint[]): void
   /** The first key encrypts, all decrypt. Copied before the call returns. 80 bytes each: name 16, HMAC 32, AES 32. */
   setTicketKeys(keys: readonly Uint8Array[]): void
   /**
@@ -59,6 +59,11 @@ export interface TerminatorOptions {
   readonly threads: number
   readonly handshakeTimeoutMs: number
   /**
+   * Every secret of every connection is appended to this descriptor, as NSS key log; borrowed. For debugging with
+   * a packet capture; never otherwise.
+   */
+  readonly keyLogFd?: number
+  /**
    * A handshake needs a signature; answered by `finishSign`, once.
    * @param scheme TLS SignatureScheme code point. @param message unhashed; the callee's own.
    */
@@ -90,16 +95,40 @@ export interface NativeCredentials {
   readonly signatureSchemes: string
 }
 
+/** The credentials as some listeners offer them. */
+export interface NativeOffer extends NativeCredentials {
+  readonly policy: NativePolicy
+  /**
+   * Code points. A client that can verify none of them gets TLS 1.2, because one of the keys can sign no other
+   * version. Empty: no client is looked at.
+   */
+  readonly tls13Schemes: readonly number[]
+}
+
+/** What the listeners with these ids serve. Every listener needs one before it listens. */
+export interface NativeEndpoint {
+  readonly listenerIds: readonly number[]
+  /** A server name that nobody has: the alert unrecognized_name (RFC 6066 §3) instead of the first credentials. */
+  readonly refuseUnknownNames: boolean
+  /** The first is the default. Not empty. */
+  readonly credentials: readonly NativeOffer[]
+}
+
+/** OpenSSL's words, colon-separated, most wanted first. */
 export interface NativePolicy {
-  readonly minVersion: 'TLSv1.2' | 'TLSv1.3'
-  /** TLS 1.2 cipher list, TLS 1.3 cipher suites, groups: OpenSSL's syntax. */
+  readonly minVersion: TlsVersion
+  readonly maxVersion: TlsVersion
+  /** Of TLS 1.2; empty where it is not spoken. */
   readonly ciphers: string
+  /** Of TLS 1.3. */
   readonly ciphersuites: string
   readonly groups: string
-  /** TLS 1.3 tickets sent after a full handshake. */
+  /** Sent after a full handshake in TLS 1.3 (in TLS 1.2 it is one); 0: no resumption at all. */
   readonly tickets: number
   readonly ticketLifetimeS: number
 }
+
+export type TlsVersion = 'TLSv1.2' | 'TLSv1.3'
 
 export interface NativeListener {
   /** Chosen by the caller, unique; comes back in facts, events and stats. */
@@ -213,7 +242,7 @@ interface RawAddon extends NativeAddon {
   initialize(errorClass: typeof NativeError): void
 }
 
-const ABI = 1
+const ABI = 2
 
 /** @throws {NativeError} `ERR_NATIVE_LOAD` with the command that builds the addon. */
 export function loadAddon(): NativeAddon {

@@ -7,7 +7,7 @@ namespace sealgate {
 
 namespace {
 
-constexpr int kAbi = 1;  // addon.ts checks it
+constexpr int kAbi = 2;  // addon.ts checks it
 
 void Initialize(const Napi::CallbackInfo& info) {
   info.Env().GetInstanceData<AddonState>()->native_error = Napi::Persistent(info[0].As<Napi::Function>());

@@ -41,24 +41,42 @@ CertificateSpec ToCertificate(const Napi::Value& value) {
   return {.chain = ToVector<Bytes>(object.Get("chain"), ToBytes), .key_id = ToUint32(object.Get("keyId"))};
 }
 
+int ToVersion(const Napi::Value& value) {
+  return ToText(value) == "TLSv1.3" ? TLS1_3_VERSION : TLS1_2_VERSION;
+}
+
+PolicySpec ToPolicy(const Napi::Value& value) {
+  const auto object = value.As<Napi::Object>();
+  return {
+      .min_version = ToVersion(object.Get("minVersion")),
+      .max_version = ToVersion(object.Get("maxVersion")),
+      .ciphers = ToText(object.Get("ciphers")),
+      .ciphersuites = ToText(object.Get("ciphersuites")),
+      .groups = ToText(object.Get("groups")),
+      .tickets = ToUint32(object.Get("tickets")),
+      .ticket_lifetime_s = ToUint32(object.Get("ticketLifetimeS")),
+  };
+}
+
 CredentialsSpec ToCredentials(const Napi::Value& value) {
   const auto object = value.As<Napi::Object>();
   return {
       .names = ToVector<std::string>(object.Get("names"), ToText),
       .certificates = ToVector<CertificateSpec>(object.Get("certificates"), ToCertificate),
       .signature_schemes = ToText(object.Get("signatureSchemes")),
+      .tls13_schemes = ToVector<uint16_t>(
+          object.Get("tls13Schemes"),
+          [](const Napi::Value& scheme) { return static_cast<uint16_t>(ToUint32(scheme)); }),
+      .policy = ToPolicy(object.Get("policy")),
   };
 }
 
-PolicySpec ToPolicy(const Napi::Value& value) {
+EndpointSpec ToEndpoint(const Napi::Value& value) {
   const auto object = value.As<Napi::Object>();
   return {
-      .min_version = ToText(object.Get("minVersion")) == "TLSv1.3" ? TLS1_3_VERSION : TLS1_2_VERSION,
-      .ciphers = ToText(object.Get("ciphers")),
-      .ciphersuites = ToText(object.Get("ciphersuites")),
-      .groups = ToText(object.Get("groups")),
-      .tickets = ToUint32(object.Get("tickets")),
-      .ticket_lifetime_s = ToUint32(object.Get("ticketLifetimeS")),
+      .listener_ids = ToVector<uint32_t>(object.Get("listenerIds"), ToUint32),
+      .refuse_unknown_names = object.Get("refuseUnknownNames").ToBoolean(),
+      .credentials = ToVector<CredentialsSpec>(object.Get("credentials"), ToCredentials),
   };
 }
 
@@ -115,6 +133,8 @@ class TerminatorWrap final : public Napi::ObjectWrap<TerminatorWrap> {
     auto created = Terminator::Create({
         .threads = ToUint32(options.Get("threads")),
         .handshake_timeout_ms = ToUint32(options.Get("handshakeTimeoutMs")),
+        .key_log_fd =
+            options.Get("keyLogFd").IsNumber() ? options.Get("keyLogFd").As<Napi::Number>().Int32Value() : -1,
         .wake_signs = [waker = signs_.get()] { waker->Wake(); },
         .wake_established = [waker = established_.get()] { waker->Wake(); },
         .wake_events = [waker = events_.get()] { waker->Wake(); },
@@ -134,8 +154,7 @@ class TerminatorWrap final : public Napi::ObjectWrap<TerminatorWrap> {
 
   Napi::Value JS_setCredentials(const Napi::CallbackInfo& info) {
     if (closed_) return info.Env().Undefined();
-    const auto result =
-        terminator_->SetCredentials(ToVector<CredentialsSpec>(info[0], ToCredentials), ToPolicy(info[1]));
+    const auto result = terminator_->SetCredentials(ToVector<EndpointSpec>(info[0], ToEndpoint));
     if (const auto* failure = std::get_if<OpensslFailure>(&result)) return ThrowOpenssl(info.Env(), *failure);
     return info.Env().Undefined();
   }

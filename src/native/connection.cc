@@ -237,6 +237,7 @@ void Connection::OnHandshakeDone() {
 
 void Connection::OnHandshakeFailed(std::string reason) {
   if (!sign_failure_.empty()) reason = std::move(sign_failure_);
+  if (!unknown_name_.empty()) reason = "unrecognized name";
   thread_->stats().handshakes_failed.fetch_add(1, std::memory_order_relaxed);
   const bool plaintext = tls_ != nullptr && tls_->operation().state() == SignOperation::State::kNone &&
                          reason == "http request" && listener_->mode == ListenerMode::kHttp;
@@ -495,6 +496,7 @@ const Contexts& Connection::contexts() const { return thread_->contexts(); }
 const TicketKeys* Connection::ticket_keys() const { return thread_->ticket_keys(); }
 
 std::string Connection::ServerName() const {
+  if (!unknown_name_.empty()) return unknown_name_;
   const char* name = tls_ == nullptr ? nullptr : SSL_get_servername(tls_->ssl(), TLSEXT_NAMETYPE_host_name);
   return name == nullptr ? std::string() : name;
 }

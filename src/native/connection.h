@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "messages.h"
@@ -69,8 +70,10 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   void OnPoll(PollHandle& handle, int status, int events) override;
   // HandshakeDelegate
   [[nodiscard]] const Contexts& contexts() const override;
+  [[nodiscard]] uint32_t listener_id() const override { return listener_->id; }
   [[nodiscard]] const TicketKeys* ticket_keys() const override;
   [[nodiscard]] const Bytes& alpn_protocols() const override { return listener_->alpn_protocols; }
+  void OnUnknownServerName(std::string_view name) override { unknown_name_ = name; }
   // Relay::Owner
   void OnRelayEnd(Relay::End end, const char* reason) override;
   bool OnPlainEnd() override;
@@ -115,6 +118,7 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   std::unique_ptr<PollHandle> poll_;
   std::unique_ptr<TlsStream> tls_;
   std::string sign_failure_;
+  std::string unknown_name_;                   // the server name for which the handshake was refused
   std::unique_ptr<ProxyHeader> proxy_header_;  // until it has been read
   std::unique_ptr<TcpRoute> route_;            // tcp mode, from ConnectUpstream on
   std::shared_ptr<Receiver> receiver_;         // http mode, once a worker has the connection

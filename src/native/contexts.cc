@@ -2,8 +2,10 @@
 #include "contexts.h"
 
 #include <openssl/tls1.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 
 namespace sealgate {
@@ -21,16 +23,105 @@ std::string_view HostName(const uint8_t* extension, size_t size) {
   return {reinterpret_cast<const char*>(extension + kHeader), length};
 }
 
-// Chooses the credentials. Runs before versions, suites and tickets are looked at, so all of them come from
-// the chosen context.
-int OnClientHello(SSL* ssl, int* /*alert*/, void* /*argument*/) {
+// What a context carries for the callbacks; dies with it.
+struct ContextInfo {
+  PolicySpec policy;
+  std::vector<uint16_t> tls13_schemes;
+  int key_log_fd = -1;
+};
+
+void FreeInfo(void* /*parent*/, void* info, CRYPTO_EX_DATA* /*data*/, int /*index*/, long /*argl*/,
+              void* /*argp*/) {
+  delete static_cast<ContextInfo*>(info);  // OpenSSL is its owner: see SetInfo
+}
+
+int InfoIndex() {
+  static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, &FreeInfo);
+  return index;
+}
+
+// The context owns it from here on.
+bool SetInfo(SSL_CTX* ctx, std::unique_ptr<ContextInfo> info) {
+  if (SSL_CTX_set_ex_data(ctx, InfoIndex(), info.get()) != 1) return false;
+  info.release();  // NOLINT(bugprone-unused-return-value): FreeInfo deletes it
+  return true;
+}
+
+const ContextInfo& InfoOf(const SSL_CTX* ctx) {
+  return *static_cast<const ContextInfo*>(SSL_CTX_get_ex_data(ctx, InfoIndex()));
+}
+
+// SSL_set_SSL_CTX takes over certificates, suites and signature schemes; versions, groups, tickets and
+// options were copied when the SSL was made, and stay as they are.
+bool UseContext(SSL* ssl, SSL_CTX* ctx) {
+  SSL_CTX* const before = SSL_get_SSL_CTX(ssl);
+  if (ctx == before) return true;
+  const PolicySpec& old = InfoOf(before).policy;
+  const PolicySpec& policy = InfoOf(ctx).policy;
+  const bool same = policy == old;
+  const bool same_groups = policy.groups == old.groups;
+  if (SSL_set_SSL_CTX(ssl, ctx) == nullptr) return false;
+  if (same) return true;
+  if (SSL_set_min_proto_version(ssl, policy.min_version) != 1 ||
+      SSL_set_max_proto_version(ssl, policy.max_version) != 1 ||
+      SSL_set_num_tickets(ssl, policy.tickets) != 1) {
+    return false;
+  }
+  if (policy.tickets == 0)
+    SSL_set_options(ssl, SSL_OP_NO_TICKET);
+  else
+    SSL_clear_options(ssl, SSL_OP_NO_TICKET);
+  return same_groups || SSL_set1_groups_list(ssl, policy.groups.c_str()) == 1;
+}
+
+// A list of 16-bit numbers with its length in front (RFC 8446 §4.2.3) has one of ours.
+bool ListsAny(const uint8_t* extension, size_t size, const std::vector<uint16_t>& wanted) {
+  constexpr size_t kLength = 2;
+  for (size_t i = kLength; i + 1 < size; i += 2) {
+    const auto one = static_cast<uint16_t>(extension[i] << 8 | extension[i + 1]);
+    if (std::find(wanted.begin(), wanted.end(), one) != wanted.end()) return true;
+  }
+  return false;
+}
+
+// An RSA key whose HSM has no PSS can sign TLS 1.2 only. A client that can verify nothing else of these
+// credentials would fail in TLS 1.3, therefore it is not offered to it.
+bool CapVersion(SSL* ssl) {
+  const std::vector<uint16_t>& able = InfoOf(SSL_get_SSL_CTX(ssl)).tls13_schemes;
   const uint8_t* extension = nullptr;
   size_t size = 0;
-  if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &extension, &size) != 1)
-    return SSL_CLIENT_HELLO_SUCCESS;
-  SSL_CTX* found = DelegateOf(ssl)->contexts().Find(HostName(extension, size));
-  if (found != nullptr) SSL_set_SSL_CTX(ssl, found);
-  return SSL_CLIENT_HELLO_SUCCESS;
+  if (able.empty() ||
+      SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_signature_algorithms, &extension, &size) != 1 ||
+      ListsAny(extension, size, able)) {
+    return true;
+  }
+  return SSL_set_max_proto_version(ssl, TLS1_2_VERSION) == 1;
+}
+
+// Chooses the credentials. Runs before versions, suites and tickets are looked at, so all of them come from
+// the chosen context.
+int OnClientHello(SSL* ssl, int* alert, void* /*argument*/) {
+  HandshakeDelegate* delegate = DelegateOf(ssl);
+  const uint8_t* extension = nullptr;
+  size_t size = 0;
+  std::string_view name;
+  if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &extension, &size) == 1)
+    name = HostName(extension, size);
+  if (!name.empty()) {
+    const Contexts::Match match = delegate->contexts().Find(delegate->listener_id(), name);
+    if (match.refused) {
+      delegate->OnUnknownServerName(name);
+      *alert = SSL_AD_UNRECOGNIZED_NAME;
+      return SSL_CLIENT_HELLO_ERROR;
+    }
+    if (match.context != nullptr && !UseContext(ssl, match.context)) {
+      *alert = SSL_AD_INTERNAL_ERROR;
+      return SSL_CLIENT_HELLO_ERROR;
+    }
+  }
+  if (CapVersion(ssl)) return SSL_CLIENT_HELLO_SUCCESS;
+  *alert = SSL_AD_INTERNAL_ERROR;
+  return SSL_CLIENT_HELLO_ERROR;
 }
 
 // Acknowledges the name, which also binds the session to it (RFC 6066 §3, last paragraph).
@@ -61,37 +152,71 @@ int OnTicket(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* c
   return use == 1 && SSL_version(ssl) == TLS1_3_VERSION ? 2 : use;
 }
 
+// The lifetime of the chosen context: OpenSSL would take that of the one the SSL was made with.
+int OnNewTicket(SSL* ssl, void* /*argument*/) {
+  const auto lifetime = static_cast<long>(InfoOf(SSL_get_SSL_CTX(ssl)).policy.ticket_lifetime_s);
+  SSL_SESSION_set_timeout(SSL_get_session(ssl), lifetime);
+  return 1;
+}
+
+// One write a line: lines of several threads do not mix in a file opened for appending.
+void OnKeyLog(const SSL* ssl, const char* line) {
+  const std::string text = std::string(line) + "\n";
+  (void)!write(InfoOf(SSL_get_SSL_CTX(ssl)).key_log_fd, text.data(), text.size());
+}
+
+// RFC 8879, since OpenSSL 3.2; the headers we compile with may be older, and older libraries ignore the bits.
+// Off: a compressed certificate is one more decoder on each side, for bytes that resumption saves anyway.
+constexpr uint64_t kNoCertificateCompression = uint64_t{1} << 32 | uint64_t{1} << 33;
+
 SslCtxPtr NewContext(const CryptoLibrary& library, const PolicySpec& policy) {
   SslCtxPtr ctx(SSL_CTX_new_ex(library.libctx(), nullptr, TLS_server_method()));
   if (ctx == nullptr) return nullptr;
   SSL_CTX* c = ctx.get();
   SSL_CTX_set_options(c, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
-                             SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+                             SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | kNoCertificateCompression |
+                             (policy.tickets == 0 ? SSL_OP_NO_TICKET : 0));
   // NO_AUTO_CHAIN: the chain is the one configured; building one from a store would cost every handshake.
   SSL_CTX_set_mode(c, SSL_MODE_ASYNC | SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                           SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_NO_AUTO_CHAIN);
   SSL_CTX_set_read_ahead(c, 1);
   // Resumption is by ticket only; there is no server-side cache to share or to fill.
   SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
-  static constexpr unsigned char kSessionIdContext[] = "sealgate";
-  SSL_CTX_set_session_id_context(c, kSessionIdContext, sizeof kSessionIdContext - 1);
   SSL_CTX_set_timeout(c, static_cast<long>(policy.ticket_lifetime_s));
   SSL_CTX_set_num_tickets(c, policy.tickets);
   SSL_CTX_set_max_early_data(c, 0);
   SSL_CTX_set_tlsext_ticket_key_evp_cb(c, &OnTicket);
+  SSL_CTX_set_session_ticket_cb(c, &OnNewTicket, nullptr, nullptr);
   SSL_CTX_set_client_hello_cb(c, &OnClientHello, nullptr);
   SSL_CTX_set_tlsext_servername_callback(c, &OnServerName);
   SSL_CTX_set_alpn_select_cb(c, &OnAlpn, nullptr);
   return ctx;
 }
 
+// A ticket is good only where what it stands for would be agreed on again: without this, a session with a
+// suite that one listener allows could be resumed on another that does not. The same words give the same
+// context in every process and on every machine.
+bool BindSessions(SSL_CTX* ctx, const CryptoLibrary& library, const PolicySpec& policy) {
+  const std::string words = std::to_string(policy.min_version) + ' ' + std::to_string(policy.max_version) +
+                            ' ' + policy.ciphers + ' ' + policy.ciphersuites;
+  std::array<uint8_t, SSL_MAX_SID_CTX_LENGTH> digest{};
+  static_assert(SSL_MAX_SID_CTX_LENGTH == 32);  // SHA-256
+  size_t size = 0;
+  return EVP_Q_digest(library.libctx(), "SHA256", nullptr, words.data(), words.size(), digest.data(),
+                      &size) == 1 &&
+         SSL_CTX_set_session_id_context(ctx, digest.data(), static_cast<unsigned>(size)) == 1;
+}
+
 // Empty when all went well; else what OpenSSL did not like.
-std::string ApplyPolicy(SSL_CTX* ctx, const PolicySpec& policy) {
+std::string ApplyPolicy(SSL_CTX* ctx, const CryptoLibrary& library, const PolicySpec& policy) {
   if (SSL_CTX_set_min_proto_version(ctx, policy.min_version) != 1) return "minimum version";
-  if (SSL_CTX_set_cipher_list(ctx, policy.ciphers.c_str()) != 1) return "cipher list " + policy.ciphers;
+  if (SSL_CTX_set_max_proto_version(ctx, policy.max_version) != 1) return "maximum version";
+  if (!policy.ciphers.empty() && SSL_CTX_set_cipher_list(ctx, policy.ciphers.c_str()) != 1)
+    return "cipher list " + policy.ciphers;
   if (SSL_CTX_set_ciphersuites(ctx, policy.ciphersuites.c_str()) != 1)
     return "cipher suites " + policy.ciphersuites;
   if (SSL_CTX_set1_groups_list(ctx, policy.groups.c_str()) != 1) return "groups " + policy.groups;
+  if (!BindSessions(ctx, library, policy)) return "session context";
   return {};
 }
 
@@ -127,57 +252,84 @@ std::string JoinNames(const std::vector<std::string>& names) {
 
 }  // namespace
 
-Contexts::Created Contexts::Create(const CryptoLibrary& library,
-                                   const std::vector<CredentialsSpec>& credentials,
-                                   const PolicySpec& policy) {
+Contexts::Created Contexts::Create(const CryptoLibrary& library, const std::vector<EndpointSpec>& endpoints,
+                                   const Options& options) {
   const ErrorQueueScope errors;
   std::shared_ptr<Contexts> made(new Contexts());
-  for (const CredentialsSpec& spec : credentials) {
-    SslCtxPtr ctx = NewContext(library, policy);
-    if (ctx == nullptr) return FailureWithQueue("OpenSSL has no TLS context for us");
-    if (const std::string refused = ApplyPolicy(ctx.get(), policy); !refused.empty()) {
-      return FailureWithQueue("OpenSSL refuses the " + refused);
-    }
-    for (const CertificateSpec& certificate : spec.certificates) {
-      if (!AddCertificate(ctx.get(), library, certificate)) {
-        return FailureWithQueue("OpenSSL refuses a certificate for " + JoinNames(spec.names));
-      }
-    }
-    if (SSL_CTX_set1_sigalgs_list(ctx.get(), spec.signature_schemes.c_str()) != 1) {
-      return FailureWithQueue("OpenSSL refuses the signature schemes " + spec.signature_schemes);
-    }
-    for (const std::string& name : spec.names) {
-      // The first credentials that claim a name keep it.
-      if (name.starts_with("*."))
-        made->by_wildcard_.emplace(name.substr(1), ctx.get());
-      else
-        made->by_name_.emplace(name, ctx.get());
-    }
-    made->contexts_.push_back(std::move(ctx));
+  for (const EndpointSpec& spec : endpoints) {
+    auto endpoint = std::make_unique<Endpoint>();
+    if (auto failure = Fill(*endpoint, library, spec, options)) return std::move(*failure);
+    for (const uint32_t id : spec.listener_ids) made->by_listener_.emplace(id, endpoint.get());
+    made->endpoints_.push_back(std::move(endpoint));
   }
-  if (made->contexts_.empty()) return OpensslFailure{"no credentials were given", {}};
   return made;
 }
 
+std::optional<OpensslFailure> Contexts::Fill(Endpoint& endpoint, const CryptoLibrary& library,
+                                             const EndpointSpec& spec, const Options& options) {
+  if (spec.credentials.empty()) return OpensslFailure{"no credentials were given", {}};
+  endpoint.refuse_unknown_names = spec.refuse_unknown_names;
+  for (const CredentialsSpec& credentials : spec.credentials) {
+    SslCtxPtr ctx = NewContext(library, credentials.policy);
+    if (ctx == nullptr) return FailureWithQueue("OpenSSL has no TLS context for us");
+    if (const std::string refused = ApplyPolicy(ctx.get(), library, credentials.policy); !refused.empty()) {
+      return FailureWithQueue("OpenSSL refuses the " + refused);
+    }
+    for (const CertificateSpec& certificate : credentials.certificates) {
+      if (!AddCertificate(ctx.get(), library, certificate)) {
+        return FailureWithQueue("OpenSSL refuses a certificate for " + JoinNames(credentials.names));
+      }
+    }
+    if (SSL_CTX_set1_sigalgs_list(ctx.get(), credentials.signature_schemes.c_str()) != 1) {
+      return FailureWithQueue("OpenSSL refuses the signature schemes " + credentials.signature_schemes);
+    }
+    if (!SetInfo(ctx.get(), std::make_unique<ContextInfo>(ContextInfo{
+                                credentials.policy, credentials.tls13_schemes, options.key_log_fd}))) {
+      return FailureWithQueue("OpenSSL has no memory");
+    }
+    if (options.key_log_fd >= 0) SSL_CTX_set_keylog_callback(ctx.get(), &OnKeyLog);
+    for (const std::string& name : credentials.names) {
+      // The first credentials that claim a name keep it.
+      if (name.starts_with("*."))
+        endpoint.by_wildcard.emplace(name.substr(1), ctx.get());
+      else
+        endpoint.by_name.emplace(name, ctx.get());
+    }
+    endpoint.contexts.push_back(std::move(ctx));
+  }
+  return std::nullopt;
+}
+
+const Contexts::Endpoint* Contexts::EndpointOf(uint32_t listener_id) const {
+  const auto found = by_listener_.find(listener_id);
+  return found == by_listener_.end() ? nullptr : found->second;
+}
+
 SslPtr Contexts::NewSsl(HandshakeDelegate* delegate) const {
-  SslPtr ssl(SSL_new(contexts_.front().get()));
+  const Endpoint* endpoint = EndpointOf(delegate->listener_id());
+  if (endpoint == nullptr) return nullptr;
+  SslPtr ssl(SSL_new(endpoint->contexts.front().get()));
   if (ssl == nullptr) return nullptr;
   SSL_set_app_data(ssl.get(), delegate);
   SSL_set_accept_state(ssl.get());
   return ssl;
 }
 
-SSL_CTX* Contexts::Find(std::string_view server_name) const {
+Contexts::Match Contexts::Find(uint32_t listener_id, std::string_view server_name) const {
+  const Endpoint* endpoint = EndpointOf(listener_id);
+  if (endpoint == nullptr) return {};
+  const Match unknown{.refused = endpoint->refuse_unknown_names};
   // A trailing dot is the same name (RFC 1034 §3.1); the extension should not carry one, some clients do.
   if (server_name.ends_with('.')) server_name.remove_suffix(1);
-  if (server_name.empty()) return nullptr;
+  if (server_name.empty()) return unknown;
   std::string name(server_name);
   std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
-  if (const auto exact = by_name_.find(name); exact != by_name_.end()) return exact->second;
+  if (const auto exact = endpoint->by_name.find(name); exact != endpoint->by_name.end())
+    return {.context = exact->second};
   const size_t dot = name.find('.');
-  if (dot == std::string::npos || dot == 0) return nullptr;
-  const auto wildcard = by_wildcard_.find(name.substr(dot));
-  return wildcard == by_wildcard_.end() ? nullptr : wildcard->second;
+  if (dot == std::string::npos || dot == 0) return unknown;
+  const auto wildcard = endpoint->by_wildcard.find(name.substr(dot));
+  return wildcard == endpoint->by_wildcard.end() ? unknown : Match{.context = wildcard->second};
 }
 
 }  // namespace sealgate

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -22,55 +23,93 @@ struct CertificateSpec {
   uint32_t key_id = 0;
 };
 
+// What is offered to a client. OpenSSL's words, colon-separated, most wanted first.
+struct PolicySpec {
+  int min_version = TLS1_2_VERSION;
+  int max_version = TLS1_3_VERSION;
+  std::string ciphers;  // TLS 1.2; empty: it is not spoken
+  std::string ciphersuites;
+  std::string groups;
+  uint32_t tickets = 1;  // after a full handshake; 0: there is no resumption
+  uint32_t ticket_lifetime_s = 0;
+
+  friend bool operator==(const PolicySpec&, const PolicySpec&) = default;
+};
+
 struct CredentialsSpec {
   std::vector<std::string> names;  // lower case, exact or "*." for one label
   std::vector<CertificateSpec> certificates;
   std::string signature_schemes;
+  // Code points. A client that can verify none of them is spoken to in TLS 1.2: there is a key here that can
+  // sign no other version. Empty: no client is looked at.
+  std::vector<uint16_t> tls13_schemes;
+  PolicySpec policy;
 };
 
-struct PolicySpec {
-  int min_version = TLS1_2_VERSION;
-  std::string ciphers;
-  std::string ciphersuites;
-  std::string groups;
-  uint32_t tickets = 1;
-  uint32_t ticket_lifetime_s = 0;
+// What some listeners serve.
+struct EndpointSpec {
+  std::vector<uint32_t> listener_ids;
+  // A server name that nobody here has: the alert unrecognized_name (RFC 6066 §3) instead of the default.
+  bool refuse_unknown_names = false;
+  std::vector<CredentialsSpec> credentials;
 };
 
 // What OpenSSL's callbacks ask of the connection they are called for.
 class HandshakeDelegate {
  public:
   [[nodiscard]] virtual const class Contexts& contexts() const = 0;
+  [[nodiscard]] virtual uint32_t listener_id() const = 0;
   [[nodiscard]] virtual const TicketKeys* ticket_keys() const = 0;
   // Wire form of RFC 7301 §3.1: length-prefixed names in preference order. Empty: ALPN is not spoken.
   [[nodiscard]] virtual const Bytes& alpn_protocols() const = 0;
+  // The handshake ends with unrecognized_name. The name is the client's own bytes.
+  virtual void OnUnknownServerName(std::string_view name) = 0;
 
  protected:
   ~HandshakeDelegate() = default;
 };
 
-// All credentials of a configuration: one SSL_CTX for each set of names, found by server name.
+// All credentials of a configuration: one SSL_CTX for each set of names on each endpoint, found by listener
+// and server name.
 //
 // Owns:   the contexts. Immutable after Create(); shared by all TLS threads. An SSL keeps its SSL_CTX alive:
 //         handshakes under way survive a swap.
-// Names:  exact first, then a wildcard of one label, then the default, which is the first.
+// Names:  exact first, then a wildcard of one label, then the default, which is the endpoint's first.
 class Contexts final {
  public:
+  struct Options {
+    int key_log_fd = -1;  // borrowed; every secret of every connection is written to it. -1: none
+  };
   using Created = std::variant<std::shared_ptr<const Contexts>, OpensslFailure>;
   [[nodiscard]] static Created Create(const CryptoLibrary& library,
-                                      const std::vector<CredentialsSpec>& credentials,
-                                      const PolicySpec& policy);
+                                      const std::vector<EndpointSpec>& endpoints, const Options& options);
 
-  // Null when OpenSSL is out of memory. The delegate must outlive the SSL.
+  // Null when OpenSSL is out of memory, or no credentials are for the delegate's listener. The delegate must
+  // outlive the SSL.
   [[nodiscard]] SslPtr NewSsl(HandshakeDelegate* delegate) const;
-  [[nodiscard]] SSL_CTX* Find(std::string_view server_name) const;  // null: unknown name
+
+  struct Match {
+    SSL_CTX* context = nullptr;  // borrowed; null: unknown name
+    bool refused = false;        // unknown, and not served with the default
+  };
+  [[nodiscard]] Match Find(uint32_t listener_id, std::string_view server_name) const;
 
  private:
-  Contexts() = default;
+  struct Endpoint {
+    std::vector<SslCtxPtr> contexts;
+    std::unordered_map<std::string, SSL_CTX*> by_name;      // borrowed from contexts
+    std::unordered_map<std::string, SSL_CTX*> by_wildcard;  // key: what follows the first label, with its dot
+    bool refuse_unknown_names = false;
+  };
 
-  std::vector<SslCtxPtr> contexts_;
-  std::unordered_map<std::string, SSL_CTX*> by_name_;      // borrowed from contexts_
-  std::unordered_map<std::string, SSL_CTX*> by_wildcard_;  // key: what follows the first label, with its dot
+  Contexts() = default;
+  // Empty when all went well.
+  static std::optional<OpensslFailure> Fill(Endpoint& endpoint, const CryptoLibrary& library,
+                                            const EndpointSpec& spec, const Options& options);
+  [[nodiscard]] const Endpoint* EndpointOf(uint32_t listener_id) const;
+
+  std::vector<std::unique_ptr<Endpoint>> endpoints_;
+  std::unordered_map<uint32_t, const Endpoint*> by_listener_;  // borrowed from endpoints_
 };
 
 }  // namespace sealgate

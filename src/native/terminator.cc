@@ -36,7 +36,8 @@ Terminator::Created Terminator::Create(Options options) {
 }
 
 Terminator::Terminator(Options options)
-    : mailboxes_{.signs = Mailbox<SignRequest>(std::move(options.wake_signs)),
+    : context_options_{.key_log_fd = options.key_log_fd},
+      mailboxes_{.signs = Mailbox<SignRequest>(std::move(options.wake_signs)),
                  .established = Mailbox<Established>(std::move(options.wake_established)),
                  .events = Mailbox<Event>(std::move(options.wake_events))} {}
 
@@ -48,8 +49,8 @@ void Terminator::SendToAll(MakeCommand make) {
 }
 
 std::variant<std::monostate, OpensslFailure> Terminator::SetCredentials(
-    const std::vector<CredentialsSpec>& credentials, const PolicySpec& policy) {
-  auto created = Contexts::Create(*library_, credentials, policy);
+    const std::vector<EndpointSpec>& endpoints) {
+  auto created = Contexts::Create(*library_, endpoints, context_options_);
   if (auto* failure = std::get_if<OpensslFailure>(&created)) return std::move(*failure);
   const auto contexts = std::get<std::shared_ptr<const Contexts>>(created);
   SendToAll([&] { return SwapContexts{contexts}; });

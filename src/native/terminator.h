@@ -37,6 +37,7 @@ class Terminator final {
   struct Options {
     uint32_t threads = 1;
     uint32_t handshake_timeout_ms = 0;
+    int key_log_fd = -1;  // see Contexts::Options
     std::function<void()> wake_signs;
     std::function<void()> wake_established;
     std::function<void()> wake_events;
@@ -48,7 +49,7 @@ class Terminator final {
   Terminator& operator=(const Terminator&) = delete;
 
   [[nodiscard]] std::variant<std::monostate, OpensslFailure> SetCredentials(
-      const std::vector<CredentialsSpec>& credentials, const PolicySpec& policy);
+      const std::vector<EndpointSpec>& endpoints);
   void SetTicketKeys(std::vector<Bytes> keys);
   // The port, or a negative errno.
   [[nodiscard]] int Listen(const ListenerSpec& spec);
@@ -69,6 +70,7 @@ class Terminator final {
   template <typename MakeCommand>
   void SendToAll(MakeCommand make);
 
+  const Contexts::Options context_options_;
   std::unique_ptr<CryptoLibrary> library_;
   MainMailboxes mailboxes_;
   std::vector<std::unique_ptr<TlsThread>> threads_;

@@ -1,5 +1,32 @@
 /** What the TLS side needs to know; produced by config/, passed through by app.ts. All values are checked. */
 
+import type { SignatureSchemeName } from '../signing.ts'
+
+/**
+ * What a handshake is offered; the order is the preference. The words are OpenSSL's, and config/ has asked OpenSSL
+ * whether it knows them.
+ */
+export interface TlsPolicyOptions {
+  readonly versions: readonly TlsVersion[]
+  readonly tls12Suites: readonly string[]
+  readonly tls13Suites: readonly string[]
+  readonly groups: readonly string[]
+  /** Of these, a certificate is offered with what its key can do. */
+  readonly signatureSchemes: readonly SignatureSchemeName[]
+  /** Sent after a full handshake; 0: no resumption. */
+  readonly tickets: number
+  /** undefined: as long as a ticket key is the first one. */
+  readonly ticketLifetimeMs: number | undefined
+}
+
+export type TlsVersion = 'TLSv1.2' | 'TLSv1.3'
+
+export interface ListenerTlsOptions {
+  readonly policy: TlsPolicyOptions
+  /** A server name that no certificate has gets the first certificate, or the alert unrecognized_name. */
+  readonly unknownServerName: 'default' | 'refuse'
+}
+
 export interface CertificateOptions {
   /** PEM file, leaf first; absolute. For messages. */
   readonly file: string
@@ -11,6 +38,8 @@ export interface CertificateOptions {
   readonly names: readonly string[]
   readonly keyType: 'rsa' | 'ec' | 'ed25519'
   readonly notAfterMs: number
+  /** Replaces settings of the listener's policy; a named policy replaces all but the tickets'. */
+  readonly policy?: Partial<TlsPolicyOptions>
 }
 
 export interface TlsOptions {

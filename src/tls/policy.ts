@@ -1,31 +1,36 @@
-/** What the TLS side offers. OpenSSL's words; the order is the preference. */
+/** From a policy of the configuration to what OpenSSL is told. */
 
 import type { NativePolicy } from '../native/addon.ts'
+import type { TlsPolicyOptions } from './options.ts'
+
+/** A certificate's own settings go before the listener's, one by one. */
+export function effectivePolicy(
+  listener: TlsPolicyOptions,
+  certificate: Partial<TlsPolicyOptions> = {},
+): TlsPolicyOptions {
+  return { ...listener, ...certificate }
+}
 
 /**
- * TLS 1.3, and TLS 1.2 with forward secrecy and AEAD only.
- *
- * - AES-128-GCM comes first: for a 128-bit elliptic curve handshake more buys nothing, and SHA-384's key schedule
- *   costs. A client that puts ChaCha20 first (no AES hardware) gets it.
- * - X25519 comes first: it is the fastest, and what clients send a key share for.
- * - One ticket a full handshake, as Go's crypto/tls: a client that opens several connections at once can use it
- *   for all of them, and a second one costs every handshake.
+ * @param options.canSignTls13 false: no key can, so TLS 1.3 is not offered where there is TLS 1.2.
+ * @param options.ticketLifetimeMs where the policy does not say.
  */
-export function tlsPolicy(options: { readonly ticketLifetimeMs: number }): NativePolicy {
+export function nativePolicy(
+  policy: TlsPolicyOptions,
+  options: { readonly canSignTls13: boolean; readonly ticketLifetimeMs: number },
+): NativePolicy {
+  const { versions } = policy
+  const lifetimeMs = policy.ticketLifetimeMs ?? options.ticketLifetimeMs
+  const tls12 = versions.includes('TLSv1.2')
+  const tls13 = versions.includes('TLSv1.3') && (options.canSignTls13 || !tls12)
   return {
-    minVersion: 'TLSv1.2',
-    ciphers: [
-      'ECDHE-ECDSA-AES128-GCM-SHA256',
-      'ECDHE-RSA-AES128-GCM-SHA256',
-      'ECDHE-ECDSA-AES256-GCM-SHA384',
-      'ECDHE-RSA-AES256-GCM-SHA384',
-      'ECDHE-ECDSA-CHACHA20-POLY1305',
-      'ECDHE-RSA-CHACHA20-POLY1305',
-    ].join(':'),
-    ciphersuites: 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256',
-    groups: 'X25519:P-256:P-384:P-521',
-    tickets: 1,
-    ticketLifetimeS: Math.min(Math.floor(options.ticketLifetimeMs / 1000), MAX_TICKET_LIFETIME_S),
+    minVersion: tls12 ? 'TLSv1.2' : 'TLSv1.3',
+    maxVersion: tls13 ? 'TLSv1.3' : 'TLSv1.2',
+    ciphers: tls12 ? policy.tls12Suites.join(':') : '',
+    ciphersuites: policy.tls13Suites.join(':'),
+    groups: policy.groups.join(':'),
+    tickets: policy.tickets,
+    ticketLifetimeS: Math.min(Math.floor(lifetimeMs / 1000), MAX_TICKET_LIFETIME_S),
   }
 }
 

@@ -24,8 +24,9 @@ import { nativeCredentials } from './credentials.ts'
 import { FailureLog } from './failure-log.ts'
 import { type HandshakeLimit, HandshakeLimits } from './handshake-limits.ts'
 import { type Credentials, Offers } from './offers.ts'
+import { nativeEndpoints, type TlsListener } from './endpoints.ts'
+import { type TlsFinding, tlsFindings } from './findings.ts'
 import type { TlsOptions } from './options.ts'
-import { tlsPolicy } from './policy.ts'
 import { TicketKeys } from './ticket-keys.ts'
 
 /** Where one connection in tcp mode goes. */
@@ -40,6 +41,10 @@ export interface TlsFrontOptions {
   readonly tls: TlsOptions
   readonly signTimeoutMs: number
   readonly credentials: readonly Credentials[]
+  /** All that will listen; they name their TLS settings here, before. */
+  readonly listeners: readonly TlsListener[]
+  /** An open file to which every secret of every connection is written; see NativeAddon. */
+  readonly keyLogFd?: number
   readonly listenerName: (listenerId: number) => string
   readonly log: Log
   /** Log every tcp connection that ends. */
@@ -59,6 +64,8 @@ export class TlsFront {
   readonly #offers: Offers
   /** What the threads have been told last, for comparison. */
   #offered: string | undefined
+  /** What has been said of it in the log last. */
+  #limits = '[]'
   #lookAgain: NodeJS.Timeout | undefined
   #closed = false
 
@@ -69,6 +76,7 @@ export class TlsFront {
     this.#terminator = new options.addon.Terminator({
       threads: options.threads,
       handshakeTimeoutMs: options.tls.handshakeTimeoutMs,
+      ...(options.keyLogFd !== undefined && { keyLogFd: options.keyLogFd }),
       onSign: (handle, keyId, scheme, message, serverName, peer) =>
         this.#sign(keyId, scheme, message, { id: handle, serverName, peer }),
       onEstablished: (connections) => {
@@ -155,10 +163,21 @@ export class TlsFront {
     })
     const offered = JSON.stringify(shown)
     if (offered === this.#offered) return
-    const { ticketRotationMs } = this.#options.tls
-    this.#terminator.setCredentials(credentials, tlsPolicy({ ticketLifetimeMs: ticketRotationMs }))
+    const { listeners, tls } = this.#options
+    this.#terminator.setCredentials(nativeEndpoints(listeners, credentials, offers, tls.ticketRotationMs))
+    this.#tellLimits(tlsFindings(listeners, offers))
     if (this.#offered !== undefined) this.#options.log.info({ credentials: shown }, 'credentials changed')
     this.#offered = offered
+  }
+
+  #tellLimits(findings: readonly TlsFinding[]): void {
+    const limits = findings.filter(({ level }) => level !== 'ok')
+    const text = JSON.stringify(limits)
+    if (text === this.#limits) return
+    this.#limits = text
+    for (const { subject, message } of limits) {
+      this.#options.log.warn({ subject, reason: message }, 'TLS is limited')
+    }
   }
 
   #sign(keyId: number, codePoint: number, message: Uint8Array, connection: ConnectionFacts): void {

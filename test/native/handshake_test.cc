@@ -135,7 +135,7 @@ TEST(Credentials, AreSwappedWhileAHandshakeUnderWayKeepsItsOwn) {
   ASSERT_TRUE(request);
 
   const auto swapped =
-      front.terminator().SetCredentials({Credentials({"one.example"}, {KeyKind::kRsa2048})}, DefaultPolicy());
+      front.terminator().SetCredentials(Endpoints({Credentials({"one.example"}, {KeyKind::kRsa2048})}));
   ASSERT_TRUE(std::holds_alternative<std::monostate>(swapped));
   front.SetAnswer(Answer::kSign);
   TlsClient new_one(front.port());
@@ -152,7 +152,7 @@ TEST(Credentials, ThatOpensslRefusesLeaveTheOldOnesInPlace) {
   CredentialsSpec bad = Credentials({"one.example"}, {KeyKind::kRsa2048});
   bad.certificates[0].chain[0].resize(40);
 
-  const auto result = front.terminator().SetCredentials({bad}, DefaultPolicy());
+  const auto result = front.terminator().SetCredentials(Endpoints({bad}));
 
   ASSERT_TRUE(std::holds_alternative<OpensslFailure>(result));
   EXPECT_NE(std::get<OpensslFailure>(result).message.find("one.example"), std::string::npos);

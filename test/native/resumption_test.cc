@@ -83,8 +83,8 @@ TEST_P(Resumption, WithAForgottenKeyBecomesAFullHandshake) {
 TEST_P(Resumption, GoesOnAfterACredentialsSwap) {
   const SslSessionPtr ticket = FreshTicket();
   ASSERT_NE(ticket, nullptr);
-  const auto swapped = front_.terminator().SetCredentials({Credentials({"one.example"}, {KeyKind::kRsa2048})},
-                                                          DefaultPolicy());
+  const auto swapped =
+      front_.terminator().SetCredentials(Endpoints({Credentials({"one.example"}, {KeyKind::kRsa2048})}));
   ASSERT_TRUE(std::holds_alternative<std::monostate>(swapped));
 
   TlsClient client(front_.port(), {.version = GetParam(), .session = ticket.get()});

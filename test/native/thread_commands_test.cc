@@ -89,7 +89,7 @@ TEST(ThreadCommands, EverythingMayChangeWhileConnectionsComeAndGo) {
 
   for (uint8_t round = 0; round < 30; ++round) {
     const auto swapped =
-        front.terminator().SetCredentials({Credentials({"one.example"}, {KeyKind::kP256})}, DefaultPolicy());
+        front.terminator().SetCredentials(Endpoints({Credentials({"one.example"}, {KeyKind::kP256})}));
     EXPECT_TRUE(std::holds_alternative<std::monostate>(swapped));
     front.terminator().SetTicketKeys({TicketKey(round), TicketKey(1)});
     Worker worker(front);

@@ -22,13 +22,23 @@ PolicySpec DefaultPolicy() {
 }
 
 CredentialsSpec Credentials(const std::vector<std::string>& names, const std::vector<KeyKind>& kinds) {
-  CredentialsSpec spec{.names = names, .certificates = {}, .signature_schemes = {}};
+  CredentialsSpec spec{.names = names,
+                       .certificates = {},
+                       .signature_schemes = {},
+                       .tls13_schemes = {},
+                       .policy = DefaultPolicy()};
   for (const KeyKind kind : kinds) {
     spec.certificates.push_back(
         {.chain = {KeyPairOf(kind).certificate}, .key_id = static_cast<uint32_t>(kind)});
     spec.signature_schemes += (spec.signature_schemes.empty() ? "" : ":") + SchemesOf(kind);
   }
   return spec;
+}
+
+std::vector<EndpointSpec> Endpoints(std::vector<CredentialsSpec> credentials, bool refuse_unknown_names) {
+  return {{.listener_ids = {Front::kListenerId},
+           .refuse_unknown_names = refuse_unknown_names,
+           .credentials = std::move(credentials)}};
 }
 
 SocketAddress Loopback(uint16_t port) { return *SocketAddress::Parse("127.0.0.1", port); }
@@ -39,6 +49,7 @@ Front::Front(Options options) {
   auto created = Terminator::Create({
       .threads = options.threads,
       .handshake_timeout_ms = options.handshake_timeout_ms,
+      .key_log_fd = options.key_log_fd,
       .wake_signs =
           [this, also = options.on_sign_wake] {
             if (also) also();
@@ -49,7 +60,8 @@ Front::Front(Options options) {
   });
   if (const auto* failure = std::get_if<OpensslFailure>(&created)) throw std::runtime_error(failure->message);
   terminator_ = std::move(std::get<std::unique_ptr<Terminator>>(created));
-  const auto set = terminator_->SetCredentials(options.credentials, options.policy);
+  const auto set = terminator_->SetCredentials(options.endpoints.empty() ? Endpoints(options.credentials)
+                                                                         : options.endpoints);
   if (const auto* failure = std::get_if<OpensslFailure>(&set)) throw std::runtime_error(failure->message);
   terminator_->SetTicketKeys({TicketKey(1)});
   const int port = terminator_->Listen({

@@ -37,6 +37,9 @@ struct TcpRouting {
 // One set of names, one self-signed certificate for each kind. The key id is the kind.
 [[nodiscard]] CredentialsSpec Credentials(const std::vector<std::string>& names,
                                           const std::vector<KeyKind>& kinds);
+// For the listener of a Front.
+[[nodiscard]] std::vector<EndpointSpec> Endpoints(std::vector<CredentialsSpec> credentials,
+                                                  bool refuse_unknown_names = false);
 [[nodiscard]] SocketAddress Loopback(uint16_t port);
 // 80 bytes, all the same: a ticket key that can be told from others.
 [[nodiscard]] Bytes TicketKey(uint8_t fill);
@@ -47,6 +50,7 @@ struct TcpRouting {
 // The destructor closes everything and demands that every counter is back at zero.
 class Front final {
  public:
+  static constexpr uint32_t kListenerId = 7;
   struct Options {
     uint32_t threads = 1;
     uint32_t handshake_timeout_ms = 10'000;
@@ -57,7 +61,8 @@ class Front final {
     uint32_t max_connections = 0;
     uint32_t max_handshakes = 0;
     std::vector<CredentialsSpec> credentials{Credentials({"one.example"}, {KeyKind::kP256})};
-    PolicySpec policy = DefaultPolicy();
+    std::vector<EndpointSpec> endpoints{};  // instead of credentials
+    int key_log_fd = -1;
     // Called on the TLS thread, in the middle of the handshake step that asks for a signature.
     std::function<void()> on_sign_wake{};
   };
@@ -96,8 +101,6 @@ class Front final {
   [[nodiscard]] int64_t open_connections() const;
 
  private:
-  static constexpr uint32_t kListenerId = 7;
-
   void Wake();
   void Run();
   void ReadMailboxes();
