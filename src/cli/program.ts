@@ -41,11 +41,16 @@ function describeProgram(terminal: Terminal, ended: (status: number) => void): C
     .addHelpText('after', EXAMPLES)
 
   // Each command is loaded when it is asked for: --help works where the native addon does not.
-  addCommand(program, 'run', 'run the proxy until TERM or INT', async (config, { strict }) => {
+  addCommand(program, 'run', 'run the proxy until TERM or INT', async (config, { strict, unsafeKeyLog }) => {
     const { run } = await import('./run.ts')
-    ended(await run(config, { strict: strict === true }))
+    const keyLog = typeof unsafeKeyLog === 'string' ? { unsafeKeyLog } : {}
+    ended(await run(config, { strict: strict === true, ...keyLog }))
   })
     .option('--strict', 'do not wait for HSMs: end with 69 unless every certificate can be signed for')
+    .option(
+      '--unsafe-key-log <file>',
+      'append the secrets of every connection to FILE (SSLKEYLOGFILE format): whoever reads it can decrypt all traffic',
+    )
     .addHelpText('after', RUN_HELP)
   addCommand(
     program,

@@ -1,21 +1,53 @@
 /** `sealgate run`: from a configuration file to a proxy that runs until it is told to stop. */
 
-import { type StartOptions, startApp } from '../app.ts'
+import { closeSync, openSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { startApp } from '../app.ts'
 import { loadConfig } from '../config/load.ts'
-import { createLog } from '../log.ts'
+import { SealgateError } from '../errors.ts'
+import { createLog, type Log } from '../log.ts'
 import { serveUntilSignal } from './signals.ts'
 
 /**
  * @returns the exit status: 0 after a drain, 128 + signal when a second signal stopped it.
  * @throws {SealgateError} what keeps it from starting, or ends its wait for an HSM.
  */
-export async function run(file: string, options: StartOptions): Promise<number> {
+export async function run(
+  file: string,
+  { strict, unsafeKeyLog }: { strict: boolean; unsafeKeyLog?: string },
+): Promise<number> {
   const config = await loadConfig(file)
   const { log, flush } = createLog({ level: config.log.level, sync: true })
   for (const warning of config.warnings) log.warn(warning)
+  ignoreKeyLogVariable(log)
+  const keyLogFd = unsafeKeyLog === undefined ? undefined : openKeyLog(unsafeKeyLog, log)
   try {
-    return await serveUntilSignal({ signals: process, log, start: () => startApp(config, options) })
+    const start = () => startApp(config, { strict, ...(keyLogFd !== undefined && { keyLogFd }) })
+    return await serveUntilSignal({ signals: process, log, start })
   } finally {
+    if (keyLogFd !== undefined) closeSync(keyLogFd)
     flush()
+  }
+}
+
+/** An OpenSSL built with `enable-sslkeylog` would heed it: an environment is set too easily for what it gives away. */
+function ignoreKeyLogVariable(log: Log): void {
+  if (process.env['SSLKEYLOGFILE'] === undefined) return
+  delete process.env['SSLKEYLOGFILE']
+  log.warn('SSLKEYLOGFILE is ignored; run --unsafe-key-log FILE writes the secrets of connections')
+}
+
+/** @throws {SealgateError} `ERR_USAGE` when the file cannot be written. */
+function openKeyLog(file: string, log: Log): number {
+  try {
+    const fd = openSync(file, 'a', 0o600)
+    log.warn(
+      { file: resolve(file) },
+      'UNSAFE: the secrets of every connection are written to a file; whoever reads it can decrypt all traffic',
+    )
+    return fd
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new SealgateError('ERR_USAGE', `cannot write --unsafe-key-log ${file}: ${reason}`, { cause })
   }
 }
