@@ -17,6 +17,8 @@ export interface SealgateOptions {
   /** YAML, or what its keys are. Port 0 for every address: the log says which port it became. */
   readonly config: string | object
   readonly env?: NodeJS.ProcessEnv
+  /** For `run`, after the configuration. */
+  readonly args?: readonly string[]
   /** Where relative paths begin; a folder of its own unless given. */
   readonly directory?: string
 }
@@ -81,11 +83,11 @@ export class Sealgate implements AsyncDisposable {
   #hosts: readonly number[] = []
   #atStart: ReadonlySet<string> = new Set()
 
-  constructor({ config, env = process.env, directory }: SealgateOptions) {
+  constructor({ config, env = process.env, args = [], directory }: SealgateOptions) {
     requireBuild()
     const file = join(directory ?? this.#directory, 'sealgate.yaml')
     writeFileSync(file, typeof config === 'string' ? config : JSON.stringify(config, null, 2))
-    this.#child = spawn(nodeUnderTest, [program, 'run', '--config', file], { env, stdio: 'pipe' })
+    this.#child = spawn(nodeUnderTest, [program, 'run', '--config', file, ...args], { env, stdio: 'pipe' })
     this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => this.#read(text))
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.stderr += text

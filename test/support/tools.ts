@@ -63,7 +63,11 @@ export function curl(...args: readonly string[]): Promise<Outcome> {
  *
  * @param args e.g. `-tls1_2`, `-servername NAME`; with `-CAfile` an unknown issuer ends the handshake.
  */
-export function sClient(port: number, args: readonly string[], input = REQUEST): Promise<Outcome> {
+export function sClient(
+  port: number,
+  args: readonly string[],
+  input = requestFor(args.includes('-servername') ? args[args.indexOf('-servername') + 1] : undefined),
+): Promise<Outcome> {
   const verify = args.includes('-CAfile') ? ['-verify_return_error'] : []
   const wait = input === '' ? [] : ['-ign_eof']
   return runTool('openssl', ['s_client', '-connect', `127.0.0.1:${port}`, ...wait, ...verify, ...args], {
@@ -71,4 +75,7 @@ export function sClient(port: number, args: readonly string[], input = REQUEST):
   })
 }
 
-const REQUEST = 'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'
+/** Of the host that was named in TLS; without one, an address. */
+function requestFor(serverName = '127.0.0.1'): string {
+  return `GET / HTTP/1.1\r\nHost: ${serverName}\r\nConnection: close\r\n\r\n`
+}
