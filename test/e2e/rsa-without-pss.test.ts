@@ -26,12 +26,9 @@ beforeAll(async () => {
     site.certificate({ names: ['both.test'] }),
     site.certificate({ names: ['both.test'], type: 'rsa:2048' }),
   ]
-  const withoutPss = [
-    'CKM_RSA_PKCS_PSS',
-    ...['SHA256', 'SHA384', 'SHA512'].map((hash) => `CKM_${hash}_RSA_PKCS_PSS`),
-  ]
+  // SoftHSM swallows the first name of such a list.
   const conf = readFileSync(site.softHsm.conf, 'utf8')
-  writeFileSync(site.softHsm.conf, `${conf}slots.mechanisms = -${withoutPss.join(',')}\n`)
+  writeFileSync(site.softHsm.conf, `${conf}slots.mechanisms = -CKM_MD5,CKM_RSA_PKCS_PSS\n`)
   const listener = { address: '127.0.0.1:0', protocol: 'http', upstream: 'app' }
   config = site.config([upstream.port], {
     certificates,
