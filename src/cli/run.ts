@@ -3,6 +3,7 @@
 import { closeSync, openSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { startApp } from '../app.ts'
+import { dropKeyLogVariable } from '../config/environment.ts'
 import { loadConfig } from '../config/load.ts'
 import { SealgateError } from '../errors.ts'
 import { createLog, type Log } from '../log.ts'
@@ -19,7 +20,9 @@ export async function run(
   const config = await loadConfig(file)
   const { log, flush } = createLog({ level: config.log.level, sync: true })
   for (const warning of config.warnings) log.warn(warning)
-  ignoreKeyLogVariable(log)
+  if (dropKeyLogVariable()) {
+    log.warn('SSLKEYLOGFILE is ignored; run --unsafe-key-log FILE writes the secrets of connections')
+  }
   const keyLogFd = unsafeKeyLog === undefined ? undefined : openKeyLog(unsafeKeyLog, log)
   try {
     const start = () => startApp(config, { strict, ...(keyLogFd !== undefined && { keyLogFd }) })
@@ -28,13 +31,6 @@ export async function run(
     if (keyLogFd !== undefined) closeSync(keyLogFd)
     flush()
   }
-}
-
-/** An OpenSSL built with `enable-sslkeylog` would heed it: an environment is set too easily for what it gives away. */
-function ignoreKeyLogVariable(log: Log): void {
-  if (process.env['SSLKEYLOGFILE'] === undefined) return
-  delete process.env['SSLKEYLOGFILE']
-  log.warn('SSLKEYLOGFILE is ignored; run --unsafe-key-log FILE writes the secrets of connections')
 }
 
 /** @throws {SealgateError} `ERR_USAGE` when the file cannot be written. */

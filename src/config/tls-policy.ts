@@ -74,8 +74,10 @@ export function checkSignable(
   for (const { path, value } of listeners) {
     if (value.protocol === 'redirect' || certificates.length === 0) continue
     const { signatureSchemes } = value.tls.policy
-    const served = certificates.some(({ value: { certificate } }) =>
-      fits(certificate.policy?.signatureSchemes ?? signatureSchemes, certificate.keyType),
+    // A certificate with schemes of its own has been looked at above.
+    const served = certificates.some(
+      ({ value: { certificate } }) =>
+        certificate.policy?.signatureSchemes !== undefined || fits(signatureSchemes, certificate.keyType),
     )
     if (!served)
       report.error([...path, 'tls', 'signature_schemes'], 'has none for the key of any certificate')

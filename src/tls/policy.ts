@@ -28,10 +28,22 @@ export function nativePolicy(
     maxVersion: tls13 ? 'TLSv1.3' : 'TLSv1.2',
     ciphers: tls12 ? policy.tls12Suites.join(':') : '',
     ciphersuites: policy.tls13Suites.join(':'),
-    groups: policy.groups.join(':'),
+    groups: groupList(policy.groups),
     tickets: policy.tickets,
     ticketLifetimeS: Math.min(Math.floor(lifetimeMs / 1000), MAX_TICKET_LIFETIME_S),
   }
+}
+
+/**
+ * A slash after the hybrid groups of OpenSSL 3.5: a client that supports one without having sent a share for it is asked
+ * for one (HelloRetryRequest), instead of getting a group that a quantum computer opens later.
+ */
+function groupList(groups: readonly string[]): string {
+  const last = groups.findLastIndex((group) => /MLKEM/i.test(group)) + 1
+  return [groups.slice(0, last), groups.slice(last)]
+    .filter((some) => some.length > 0)
+    .map((some) => some.join(':'))
+    .join('/')
 }
 
 /** Seven days, RFC 8446 §4.6.1. */

@@ -40,6 +40,17 @@ test('a ticket lives no longer than seven days', () => {
   expect(offer?.policy.ticketLifetimeS).toBe(604_800)
 })
 
+test.each([
+  [['X25519MLKEM768', 'X25519', 'P-256'], 'X25519MLKEM768/X25519:P-256'],
+  [['X25519MLKEM768', 'SecP256r1MLKEM768', 'X25519'], 'X25519MLKEM768:SecP256r1MLKEM768/X25519'],
+  [['X25519MLKEM768'], 'X25519MLKEM768'],
+  [['X25519', 'P-256'], 'X25519:P-256'],
+])('a client that can do a post-quantum group is asked for it before others: %s', (groups, expected) => {
+  const [offer] = offers({ certificates: [certificate('ec', undefined, { groups })] })
+
+  expect(offer?.policy.groups).toBe(expected)
+})
+
 test('listeners that serve the same in the same way share an endpoint', () => {
   const listeners = [
     listener(0, POLICY),

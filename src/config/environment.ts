@@ -1,0 +1,13 @@
+/** What the environment must not decide. */
+
+/**
+ * Takes `SSLKEYLOGFILE` away: an OpenSSL built with `enable-sslkeylog` would heed it, and an environment is set too
+ * easily for what that gives away.
+ *
+ * @returns whether it was set.
+ */
+export function dropKeyLogVariable(): boolean {
+  const was = process.env['SSLKEYLOGFILE'] !== undefined
+  delete process.env['SSLKEYLOGFILE']
+  return was
+}
