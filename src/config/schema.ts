@@ -268,7 +268,7 @@ export const listenerSchema = z.discriminatedUnion('protocol', [
         .enum(['refuse', 'serve'])
         .prefault('refuse')
         .describe(
-          "A request for a host that the connection's certificate does not have: `refuse` answers 421 (RFC 9110 §15.5.20), and the client comes again over a connection of its own. Served in any case: the name the client asked for in TLS, and, where it asked for none, an IP address.",
+          "A request for a host that the connection's certificate does not have: `refuse` answers 421 (RFC 9110 §15.5.20), and the client comes again over a connection of its own. Served in any case: the name the client asked for in TLS, and IP addresses.",
         ),
       routes: z
         .array(routeSchema)

@@ -15,8 +15,8 @@ export type AuthorityCheck = (serverName: string | undefined, host: string) => b
  * @param certificates the names of each, lower case, exact or with `*.` for one label; the first one is served where
  *   no name fits.
  * @returns whether the certificates for a server name have the host. The name the client asked for itself is served
- *   whatever certificate it got: it has seen that one and stayed. Without a server name an IP address is served as
- *   well: probes of load balancers name nothing else.
+ *   whatever certificate it got: it has seen that one and stayed. An IP address is served over every connection: no
+ *   server name can be one (RFC 6066 §3), and probes of load balancers name nothing else.
  */
 export function compileAuthorities(certificates: readonly (readonly string[])[]): AuthorityCheck {
   const namesBeside = new Map<string, ReadonlySet<string>>()
@@ -27,11 +27,10 @@ export function compileAuthorities(certificates: readonly (readonly string[])[])
 
   return (serverName, host) => {
     const wanted = hostname(host)
-    if (wanted === '') return true
-    const asked = serverName === undefined ? undefined : hostname(serverName)
-    if (wanted === asked) return true
-    if (asked === undefined) return isIP(wanted.replace(/^\[(.*)\]$/, '$1')) !== 0 || has(first, wanted)
-    return has(namesBeside.get(asked) ?? namesBeside.get(wildcardOf(asked)) ?? first, wanted)
+    const asked = hostname(serverName ?? '')
+    if (wanted === '' || wanted === asked) return true
+    const names = namesBeside.get(asked) ?? namesBeside.get(wildcardOf(asked)) ?? first
+    return has(names, wanted) || isIP(wanted.replace(/^\[(.*)\]$/, '$1')) !== 0
   }
 }
 

@@ -19,6 +19,8 @@ test.each([
   ['unknown.test', 'unknown.test'], // it got the default certificate, and stayed
   ['unknown.test', 'default.test'],
   ['192.0.2.1', '192.0.2.1:443'],
+  ['shop.test', '192.0.2.1'], // no server name can be an address
+  ['shop.test', '[2001:db8::1]:8443'],
 ])('over a connection for %s a request for %s is served', (serverName, host) => {
   expect(belongs(serverName, host)).toBe(true)
 })
@@ -29,7 +31,7 @@ test.each([
   ['shop.test', 'hop.test'],
   ['www.shop.test', 'default.test'],
   ['other.test', 'shop.test'],
-  ['shop.test', '192.0.2.1'],
+  ['shop.test', '192.0.2.1.evil.test'],
   ['unknown.test', 'other.test'],
   ['shop.test', '*.shop.test.evil.test'],
 ])('over a connection for %s a request for %s is misdirected', (serverName, host) => {
