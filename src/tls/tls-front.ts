@@ -21,11 +21,11 @@ import type {
 } from '../native/addon.ts'
 import { type ConnectionFacts, schemeByCodePoint } from '../signing.ts'
 import { nativeCredentials } from './credentials.ts'
+import { nativeEndpoints, type TlsListener } from './endpoints.ts'
 import { FailureLog } from './failure-log.ts'
+import { type TlsFinding, tlsFindings } from './findings.ts'
 import { type HandshakeLimit, HandshakeLimits } from './handshake-limits.ts'
 import { type Credentials, Offers } from './offers.ts'
-import { nativeEndpoints, type TlsListener } from './endpoints.ts'
-import { type TlsFinding, tlsFindings } from './findings.ts'
 import type { TlsOptions } from './options.ts'
 import { TicketKeys } from './ticket-keys.ts'
 
@@ -65,7 +65,7 @@ export class TlsFront {
   /** What the threads have been told last, for comparison. */
   #offered: string | undefined
   /** What has been said of it in the log last. */
-  #limits = '[]'
+  #told = '[]'
   #lookAgain: NodeJS.Timeout | undefined
   #closed = false
 
@@ -173,8 +173,8 @@ export class TlsFront {
   #tellLimits(findings: readonly TlsFinding[]): void {
     const limits = findings.filter(({ level }) => level !== 'ok')
     const text = JSON.stringify(limits)
-    if (text === this.#limits) return
-    this.#limits = text
+    if (text === this.#told) return
+    this.#told = text
     for (const { subject, message } of limits) {
       this.#options.log.warn({ subject, reason: message }, 'TLS is limited')
     }
