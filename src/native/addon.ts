@@ -19,6 +19,12 @@ export interface Terminator {
   /** The first key encrypts, all decrypt. Copied before the call returns. 80 bytes each: name 16, HMAC 32, AES 32. */
   setTicketKeys(keys: readonly Uint8Array[]): void
   /**
+   * From now on clients of this listener are asked for a certificate; before `listen`, from the first one on.
+   * Handshakes under way end with what they began with.
+   * @throws {NativeError} `ERR_NATIVE_OPENSSL` when OpenSSL refuses an authority or a revocation list; nothing changes then.
+   */
+  setClientAuthentication(listenerId: number, authentication: NativeClientAuthentication): void
+  /**
    * Opens the listener on every TLS thread (SO_REUSEPORT).
    * @returns the port, which matters when 0 was asked for.
    * @throws an Error with `code` `EADDRINUSE`, `EACCES`, …
@@ -161,6 +167,46 @@ export interface NativeNetwork {
   readonly prefix: number
 }
 
+/** All of it is applied inside the handshake: a client that is refused gets an alert. */
+export interface NativeClientAuthentication {
+  /** false: a client may show none; one that it shows must be good all the same. */
+  readonly require: boolean
+  /** DER: trust anchors, or intermediates beneath them. */
+  readonly authorities: readonly Uint8Array[]
+  /** DER; empty: revocation is not checked. */
+  readonly revocationLists: readonly Uint8Array[]
+  /** With lists: every certificate but the anchor needs one; false: only the leaf. */
+  readonly checkWholeChain: boolean
+  /** Intermediates between leaf and anchor at most. */
+  readonly depth: number
+  /** One that fits is enough; empty: every verified certificate. */
+  readonly allow: readonly NativeAllowRule[]
+  /** Tell `chain`, also of resumed connections; it makes tickets larger. */
+  readonly keepChain: boolean
+}
+
+export interface NativeAllowRule {
+  readonly kind: 'dns' | 'uri' | 'spiffe' | 'email' | 'spki'
+  /** dns: exact or `*.`; uri, spiffe: exact or `…/*`; email: exact; spki: base64 of the SHA-256 (RFC 7469 §2.4). */
+  readonly pattern: string
+}
+
+/** A verified client certificate. */
+export interface NativePeerCertificate {
+  /** DER of the leaf. */
+  readonly certificate: Uint8Array
+  /** DER: its issuers, nearest first, without the trust anchor; empty unless `keepChain`. */
+  readonly chain: readonly Uint8Array[]
+  /** RFC 2253; other than ASCII is escaped. */
+  readonly subject: string
+  /** `DNS:…`, `URI:…`, `email:…`, `IP:…`; graphic ASCII. */
+  readonly subjectAltNames: readonly string[]
+  /** Hexadecimal, upper case. */
+  readonly serial: string
+  /** SHA-256 of the DER, hexadecimal, lower case. */
+  readonly fingerprint: string
+}
+
 export interface NativeAddress {
   readonly host: string
   readonly port: number
@@ -179,6 +225,8 @@ export interface NativeEstablished {
   readonly peerPort: number
   readonly localAddress: string
   readonly localPort: number
+  /** Absent when the client has shown none; also of resumed connections. */
+  readonly clientCertificate?: NativePeerCertificate
 }
 
 /** `fd` is a connected stream socket that carries the plaintext; the receiver owns it. */

@@ -22,6 +22,24 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   return exports;
 }
 
+Napi::Object ToJs(Napi::Env env, const PeerCertificate& peer) {
+  const auto bytes = [env](const std::vector<uint8_t>& from) {
+    return Napi::Buffer<uint8_t>::Copy(env, from.data(), from.size());
+  };
+  Napi::Array chain = Napi::Array::New(env);
+  for (const auto& der : peer.chain) chain.Set(chain.Length(), bytes(der));
+  Napi::Array names = Napi::Array::New(env);
+  for (const std::string& name : peer.subject_alt_names) names.Set(names.Length(), name);
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("certificate", bytes(peer.certificate));
+  object.Set("chain", chain);
+  object.Set("subject", peer.subject);
+  object.Set("subjectAltNames", names);
+  object.Set("serial", peer.serial);
+  object.Set("fingerprint", peer.fingerprint);
+  return object;
+}
+
 }  // namespace
 
 Napi::Value ThrowOpenssl(Napi::Env env, const OpensslFailure& failure) {
@@ -61,6 +79,8 @@ Napi::Object ToJs(Napi::Env env, const Established& facts) {
   object.Set("peerPort", facts.peer_port);
   object.Set("localAddress", facts.local_address);
   object.Set("localPort", facts.local_port);
+  if (facts.client_certificate != nullptr)
+    object.Set("clientCertificate", ToJs(env, *facts.client_certificate));
   return object;
 }
 

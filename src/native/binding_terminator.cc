@@ -80,6 +80,30 @@ EndpointSpec ToEndpoint(const Napi::Value& value) {
   };
 }
 
+AllowRule ToAllowRule(const Napi::Value& value) {
+  const auto object = value.As<Napi::Object>();
+  const std::string kind = ToText(object.Get("kind"));
+  return {.kind = kind == "dns"      ? AllowRule::Kind::kDns
+                  : kind == "uri"    ? AllowRule::Kind::kUri
+                  : kind == "spiffe" ? AllowRule::Kind::kSpiffe
+                  : kind == "email"  ? AllowRule::Kind::kEmail
+                                     : AllowRule::Kind::kSpki,
+          .pattern = ToText(object.Get("pattern"))};
+}
+
+ClientAuthenticationSpec ToClientAuthentication(const Napi::Value& value) {
+  const auto object = value.As<Napi::Object>();
+  return {
+      .require = object.Get("require").ToBoolean(),
+      .authorities = ToVector<Bytes>(object.Get("authorities"), ToBytes),
+      .revocation_lists = ToVector<Bytes>(object.Get("revocationLists"), ToBytes),
+      .check_whole_chain = object.Get("checkWholeChain").ToBoolean(),
+      .depth = ToUint32(object.Get("depth")),
+      .allow = ToVector<AllowRule>(object.Get("allow"), ToAllowRule),
+      .keep_chain = object.Get("keepChain").ToBoolean(),
+  };
+}
+
 Napi::Object ToJs(Napi::Env env, Event& event) {
   Napi::Object object = Napi::Object::New(env);
   if (const auto* failed = std::get_if<HandshakeFailed>(&event)) {
@@ -155,6 +179,14 @@ class TerminatorWrap final : public Napi::ObjectWrap<TerminatorWrap> {
   Napi::Value JS_setCredentials(const Napi::CallbackInfo& info) {
     if (closed_) return info.Env().Undefined();
     const auto result = terminator_->SetCredentials(ToVector<EndpointSpec>(info[0], ToEndpoint));
+    if (const auto* failure = std::get_if<OpensslFailure>(&result)) return ThrowOpenssl(info.Env(), *failure);
+    return info.Env().Undefined();
+  }
+
+  Napi::Value JS_setClientAuthentication(const Napi::CallbackInfo& info) {
+    if (closed_) return info.Env().Undefined();
+    const auto result =
+        terminator_->SetClientAuthentication(ToUint32(info[0]), ToClientAuthentication(info[1]));
     if (const auto* failure = std::get_if<OpensslFailure>(&result)) return ThrowOpenssl(info.Env(), *failure);
     return info.Env().Undefined();
   }
@@ -367,6 +399,7 @@ Napi::Function binding_terminator::Define(Napi::Env env) {
                         {
                             T::InstanceMethod<&T::JS_setCredentials>("setCredentials"),
                             T::InstanceMethod<&T::JS_setTicketKeys>("setTicketKeys"),
+                            T::InstanceMethod<&T::JS_setClientAuthentication>("setClientAuthentication"),
                             T::InstanceMethod<&T::JS_listen>("listen"),
                             T::InstanceMethod<&T::JS_stopListening>("stopListening"),
                             T::InstanceMethod<&T::JS_setReceivers>("setReceivers"),

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "client_authentication.h"
+#include "peer_certificate.h"
 #include "tls_thread.h"
 
 namespace sealgate {
@@ -210,7 +212,7 @@ void Connection::HandshakeTurn() {
 
 void Connection::FinishSign(struct FinishSign answer) {
   if (state_ != State::kSigning || !tls_->operation().Finish(answer.signature)) return;
-  sign_failure_ = std::move(answer.reason);
+  known_failure_ = std::move(answer.reason);
   thread_->stats().signatures_pending.fetch_sub(1, std::memory_order_relaxed);
   turn_scheduled_ = true;
   thread_->ScheduleResume(handle_);
@@ -219,6 +221,7 @@ void Connection::FinishSign(struct FinishSign answer) {
 void Connection::OnHandshakeDone() {
   SSL* ssl = tls_->ssl();
   resumed_ = SSL_session_reused(ssl) == 1;
+  if (client_authentication() != nullptr) ClientAuthentication::Asked(ssl);
   const size_t version = SSL_version(ssl) == TLS1_3_VERSION ? 1 : 0;
   thread_->stats().handshakes[version][resumed_ ? 1 : 0].fetch_add(1, std::memory_order_relaxed);
   thread_->stats().handshake_seconds[resumed_ ? 1 : 0].Observe(uv_hrtime() - started_ns_);
@@ -236,7 +239,7 @@ void Connection::OnHandshakeDone() {
 }
 
 void Connection::OnHandshakeFailed(std::string reason) {
-  if (!sign_failure_.empty()) reason = std::move(sign_failure_);
+  if (!known_failure_.empty()) reason = std::move(known_failure_);
   if (!unknown_name_.empty()) reason = "unrecognized name";
   thread_->stats().handshakes_failed.fetch_add(1, std::memory_order_relaxed);
   const bool plaintext = tls_ != nullptr && tls_->operation().state() == SignOperation::State::kNone &&
@@ -495,6 +498,14 @@ void Connection::SetDeadline(uint64_t after_ms) {
 const Contexts& Connection::contexts() const { return thread_->contexts(); }
 const TicketKeys* Connection::ticket_keys() const { return thread_->ticket_keys(); }
 
+const ClientAuthentication* Connection::client_authentication() const {
+  return thread_->client_authentication(listener_->id);
+}
+
+void Connection::OnCertificateRefused(std::string reason) {
+  if (known_failure_.empty()) known_failure_ = "client certificate refused: " + std::move(reason);
+}
+
 std::string Connection::ServerName() const {
   if (!unknown_name_.empty()) return unknown_name_;
   const char* name = tls_ == nullptr ? nullptr : SSL_get_servername(tls_->ssl(), TLSEXT_NAMETYPE_host_name);
@@ -507,6 +518,7 @@ Established Connection::Facts() const {
   unsigned alpn_size = 0;
   SSL_get0_alpn_selected(ssl, &alpn, &alpn_size);
   const SocketAddress local = SocketAddress::Local(fd_.get());
+  const ClientAuthentication* authentication = client_authentication();
   return {
       .handle = handle_,
       .listener_id = listener_->id,
@@ -519,6 +531,8 @@ Established Connection::Facts() const {
       .peer_port = peer_.port(),
       .local_address = local.host(),
       .local_port = local.port(),
+      .client_certificate =
+          authentication == nullptr ? nullptr : PeerCertificateOf(ssl, authentication->keep_chain()),
   };
 }
 

@@ -74,6 +74,8 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   [[nodiscard]] const TicketKeys* ticket_keys() const override;
   [[nodiscard]] const Bytes& alpn_protocols() const override { return listener_->alpn_protocols; }
   void OnUnknownServerName(std::string_view name) override { unknown_name_ = name; }
+  [[nodiscard]] const ClientAuthentication* client_authentication() const override;
+  void OnCertificateRefused(std::string reason) override;
   // Relay::Owner
   void OnRelayEnd(Relay::End end, const char* reason) override;
   bool OnPlainEnd() override;
@@ -117,7 +119,7 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   UniqueFd fd_;
   std::unique_ptr<PollHandle> poll_;
   std::unique_ptr<TlsStream> tls_;
-  std::string sign_failure_;
+  std::string known_failure_;                  // says more than OpenSSL's reason
   std::string unknown_name_;                   // the server name for which the handshake was refused
   std::unique_ptr<ProxyHeader> proxy_header_;  // until it has been read
   std::unique_ptr<TcpRoute> route_;            // tcp mode, from ConnectUpstream on

@@ -8,6 +8,8 @@
 #include <array>
 #include <cctype>
 
+#include "client_authentication.h"
+
 namespace sealgate {
 
 namespace {
@@ -98,6 +100,12 @@ bool CapVersion(SSL* ssl) {
   return SSL_set_max_proto_version(ssl, TLS1_2_VERSION) == 1;
 }
 
+int AskForCertificate(SSL* ssl) {
+  const ClientAuthentication* authentication = DelegateOf(ssl)->client_authentication();
+  if (authentication == nullptr || authentication->Ask(ssl)) return SSL_CLIENT_HELLO_SUCCESS;
+  return SSL_CLIENT_HELLO_ERROR;
+}
+
 // Chooses the credentials. Runs before versions, suites and tickets are looked at, so all of them come from
 // the chosen context.
 int OnClientHello(SSL* ssl, int* alert, void* /*argument*/) {
@@ -119,7 +127,7 @@ int OnClientHello(SSL* ssl, int* alert, void* /*argument*/) {
       return SSL_CLIENT_HELLO_ERROR;
     }
   }
-  if (CapVersion(ssl)) return SSL_CLIENT_HELLO_SUCCESS;
+  if (CapVersion(ssl)) return AskForCertificate(ssl);
   *alert = SSL_AD_INTERNAL_ERROR;
   return SSL_CLIENT_HELLO_ERROR;
 }
@@ -186,7 +194,7 @@ SslCtxPtr NewContext(const CryptoLibrary& library, const PolicySpec& policy) {
   SSL_CTX_set_num_tickets(c, policy.tickets);
   SSL_CTX_set_max_early_data(c, 0);
   SSL_CTX_set_tlsext_ticket_key_evp_cb(c, &OnTicket);
-  SSL_CTX_set_session_ticket_cb(c, &OnNewTicket, nullptr, nullptr);
+  SSL_CTX_set_session_ticket_cb(c, &OnNewTicket, &OnTicketOpened, nullptr);
   SSL_CTX_set_client_hello_cb(c, &OnClientHello, nullptr);
   SSL_CTX_set_tlsext_servername_callback(c, &OnServerName);
   SSL_CTX_set_alpn_select_cb(c, &OnAlpn, nullptr);

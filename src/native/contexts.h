@@ -64,6 +64,10 @@ class HandshakeDelegate {
   [[nodiscard]] virtual const Bytes& alpn_protocols() const = 0;
   // The handshake ends with unrecognized_name. The name is the client's own bytes.
   virtual void OnUnknownServerName(std::string_view name) = 0;
+  // Null: clients are not asked for a certificate.
+  [[nodiscard]] virtual const class ClientAuthentication* client_authentication() const = 0;
+  // For the log; the handshake fails by itself.
+  virtual void OnCertificateRefused(std::string reason) = 0;
 
  protected:
   ~HandshakeDelegate() = default;

@@ -12,6 +12,7 @@
 #include "contexts.h"
 #include "mailbox.h"
 #include "network.h"
+#include "peer_certificate.h"
 #include "socket.h"
 #include "ticket_keys.h"
 
@@ -68,6 +69,7 @@ struct Established {
   uint16_t peer_port = 0;
   std::string local_address;
   uint16_t local_port = 0;
+  std::shared_ptr<const PeerCertificate> client_certificate;  // null: none was shown
 };
 
 struct HandshakeFailed {
@@ -158,6 +160,12 @@ struct SwapTicketKeys {
   std::shared_ptr<const TicketKeys> keys;
 };
 
+// Null: clients of that listener are not asked for a certificate.
+struct SwapClientAuthentication {
+  uint32_t listener_id = 0;
+  std::shared_ptr<const class ClientAuthentication> authentication;
+};
+
 struct SwapReceivers {
   std::vector<std::shared_ptr<Receiver>> receivers;
 };
@@ -165,8 +173,9 @@ struct SwapReceivers {
 struct Drain {};
 struct Stop {};
 
-using Command = std::variant<FinishSign, ConnectUpstream, AbortConnection, OpenListener, CloseListener,
-                             SwapContexts, SwapTicketKeys, SwapReceivers, Drain, Stop>;
+using Command =
+    std::variant<FinishSign, ConnectUpstream, AbortConnection, OpenListener, CloseListener, SwapContexts,
+                 SwapTicketKeys, SwapClientAuthentication, SwapReceivers, Drain, Stop>;
 using Inbox = Mailbox<Command>;
 
 }  // namespace sealgate

@@ -32,6 +32,13 @@ using ProviderPtr = std::unique_ptr<OSSL_PROVIDER, Deleter<OSSL_PROVIDER_unload>
 using SslCtxPtr = std::unique_ptr<SSL_CTX, Deleter<SSL_CTX_free>>;
 using SslPtr = std::unique_ptr<SSL, Deleter<SSL_free>>;
 using X509Ptr = std::unique_ptr<X509, Deleter<X509_free>>;
+using X509CrlPtr = std::unique_ptr<X509_CRL, Deleter<X509_CRL_free>>;
+using X509StorePtr = std::unique_ptr<X509_STORE, Deleter<X509_STORE_free>>;
+
+struct X509NamesDeleter {
+  void operator()(STACK_OF(X509_NAME) * names) const { sk_X509_NAME_pop_free(names, X509_NAME_free); }
+};
+using X509NamesPtr = std::unique_ptr<STACK_OF(X509_NAME), X509NamesDeleter>;
 
 // Empties the thread's error queue at an entry into OpenSSL, so that an old error is never taken for a new
 // one (SSL_get_error reads the queue), and leaves it empty.

@@ -62,6 +62,15 @@ void Terminator::SetTicketKeys(std::vector<Bytes> keys) {
   SendToAll([&] { return SwapTicketKeys{shared}; });
 }
 
+std::variant<std::monostate, OpensslFailure> Terminator::SetClientAuthentication(
+    uint32_t listener_id, const ClientAuthenticationSpec& spec) {
+  auto created = ClientAuthentication::Create(*library_, spec);
+  if (auto* failure = std::get_if<OpensslFailure>(&created)) return std::move(*failure);
+  const auto authentication = std::get<std::shared_ptr<const ClientAuthentication>>(created);
+  SendToAll([&] { return SwapClientAuthentication{listener_id, authentication}; });
+  return std::monostate();
+}
+
 int Terminator::Listen(const ListenerSpec& spec) {
   SocketAddress address = spec.address;
   // SO_REUSEPORT would let us share the port with a stranger of the same user, or with another Sealgate,

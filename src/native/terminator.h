@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "client_authentication.h"
 #include "messages.h"
 #include "provider.h"
 #include "stats.h"
@@ -51,6 +52,9 @@ class Terminator final {
   [[nodiscard]] std::variant<std::monostate, OpensslFailure> SetCredentials(
       const std::vector<EndpointSpec>& endpoints);
   void SetTicketKeys(std::vector<Bytes> keys);
+  // Before Listen(): from the first connection on. Later: handshakes under way end with what they began with.
+  [[nodiscard]] std::variant<std::monostate, OpensslFailure> SetClientAuthentication(
+      uint32_t listener_id, const ClientAuthenticationSpec& spec);
   // The port, or a negative errno.
   [[nodiscard]] int Listen(const ListenerSpec& spec);
   void StopListening(uint32_t id);

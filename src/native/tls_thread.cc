@@ -137,6 +137,9 @@ void TlsThread::Execute(Command& command) {
                  },
                  [this](SwapContexts& swap) { contexts_ = std::move(swap.contexts); },
                  [this](SwapTicketKeys& swap) { ticket_keys_ = std::move(swap.keys); },
+                 [this](SwapClientAuthentication& swap) {
+                   client_authentications_[swap.listener_id] = std::move(swap.authentication);
+                 },
                  [this](SwapReceivers& swap) { receivers_ = std::move(swap.receivers); },
                  [this](Drain&) {
                    draining_ = true;

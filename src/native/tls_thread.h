@@ -65,6 +65,11 @@ class TlsThread final {
   [[nodiscard]] MainMailboxes& main() { return *main_; }
   [[nodiscard]] const Contexts& contexts() const { return *contexts_; }
   [[nodiscard]] const TicketKeys* ticket_keys() const { return ticket_keys_.get(); }
+  // Null: clients of that listener are not asked for a certificate.
+  [[nodiscard]] const ClientAuthentication* client_authentication(uint32_t listener_id) const {
+    const auto found = client_authentications_.find(listener_id);
+    return found == client_authentications_.end() ? nullptr : found->second.get();
+  }
   [[nodiscard]] std::vector<uint8_t>& egress() { return egress_; }
   [[nodiscard]] std::span<uint8_t> scratch() { return scratch_; }
   [[nodiscard]] uint64_t handshake_timeout_ms() const { return options_.handshake_timeout_ms; }
@@ -98,6 +103,7 @@ class TlsThread final {
 
   std::shared_ptr<const Contexts> contexts_;
   std::shared_ptr<const TicketKeys> ticket_keys_;
+  std::unordered_map<uint32_t, std::shared_ptr<const ClientAuthentication>> client_authentications_;
   std::vector<std::shared_ptr<Receiver>> receivers_;
   size_t next_receiver_ = 0;
 

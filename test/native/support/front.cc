@@ -64,6 +64,7 @@ Front::Front(Options options) {
                                                                          : options.endpoints);
   if (const auto* failure = std::get_if<OpensslFailure>(&set)) throw std::runtime_error(failure->message);
   terminator_->SetTicketKeys({TicketKey(1)});
+  if (options.client_authentication) SetClientAuthentication(*options.client_authentication);
   const int port = terminator_->Listen({
       .id = kListenerId,
       .mode = options.mode,
@@ -93,6 +94,11 @@ void Front::Close() {
     woken_.notify_all();
   }
   if (thread_.joinable()) thread_.join();
+}
+
+void Front::SetClientAuthentication(const ClientAuthenticationSpec& spec) {
+  const auto set = terminator_->SetClientAuthentication(kListenerId, spec);
+  if (const auto* failure = std::get_if<OpensslFailure>(&set)) throw std::runtime_error(failure->message);
 }
 
 void Front::SetRouting(TcpRouting routing) {

@@ -63,6 +63,7 @@ class Front final {
     std::vector<CredentialsSpec> credentials{Credentials({"one.example"}, {KeyKind::kP256})};
     std::vector<EndpointSpec> endpoints{};  // instead of credentials
     int key_log_fd = -1;
+    std::optional<ClientAuthenticationSpec> client_authentication{};
     // Called on the TLS thread, in the middle of the handshake step that asks for a signature.
     std::function<void()> on_sign_wake{};
   };
@@ -76,6 +77,8 @@ class Front final {
   [[nodiscard]] Terminator& terminator() { return *terminator_; }
   void SetAnswer(Answer answer) { answer_ = answer; }
   void SetRouting(TcpRouting routing);
+  // Throws what OpenSSL refuses.
+  void SetClientAuthentication(const ClientAuthenticationSpec& spec);
   // As finishSign() does it in production.
   static void Sign(const SignRequest& request);
   static void Fail(const SignRequest& request);
