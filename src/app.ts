@@ -15,6 +15,7 @@ import { AuditedKey } from './audit/audited-key.ts'
 import { Certificates } from './certificates.ts'
 import type { Config, ListenerOptions } from './config/config.ts'
 import { tlsListeners } from './config/tls-listeners.ts'
+import { readTrustFiles } from './config/trust-files.ts'
 import { isForDrills } from './drill/module.ts'
 import { TlsError } from './errors.ts'
 import { createLog, type Log } from './log.ts'
@@ -256,6 +257,13 @@ class RunningApp implements App {
         key: this.#keyFor(index),
       })),
       listeners: tlsListeners(config),
+      clientAuthentication: {
+        listeners: config.listeners.flatMap((listener, id) => {
+          const authentication = listener.protocol === 'redirect' ? undefined : listener.clientAuthentication
+          return authentication === undefined ? [] : [{ id, name: listener.name, authentication }]
+        }),
+        read: readTrustFiles,
+      },
       listenerName: (id) => config.listeners[id]?.name ?? String(id),
       log: this.#log,
       limited: (limit, outcome) => this.#metrics.handshakesLimited.labels(limit, outcome).inc(),

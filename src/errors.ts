@@ -189,6 +189,7 @@ export const CODES = {
   ERR_REQUEST_HEADERS_TOO_LARGE: { fault: 'downstream', retryable: false, status: 431 },
   ERR_REQUEST_METHOD: { fault: 'downstream', retryable: false, status: 501 },
   ERR_REQUEST_MISDIRECTED: { fault: 'downstream', retryable: false, status: 421 },
+  ERR_REQUEST_CLIENT_CERTIFICATE: { fault: 'downstream', retryable: false, status: 403 },
   ERR_REQUEST_NO_ROUTE: { fault: 'downstream', retryable: false, status: 404 },
   ERR_REQUEST_ABORTED: { fault: 'downstream', retryable: false, status: 499 },
 } as const satisfies Record<string, CodeFacts>

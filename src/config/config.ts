@@ -6,6 +6,7 @@ import type { LogLevel } from '../log.ts'
 import type { HttpListenerOptions } from '../proxy/options.ts'
 import type {
   CertificateOptions,
+  ClientAuthenticationOptions,
   ConnectionLimits,
   ListenAddress,
   ListenerTlsOptions,
@@ -49,6 +50,8 @@ export type ListenerOptions =
       readonly http: HttpListenerOptions
       /** A request for a host that the connection's certificate does not have. */
       readonly misdirected: 'refuse' | 'serve'
+      /** undefined: clients are not asked for a certificate. */
+      readonly clientAuthentication: ClientAuthenticationOptions | undefined
     }
   | {
       readonly protocol: 'tcp'
@@ -59,5 +62,6 @@ export type ListenerOptions =
       readonly routes: readonly TcpRouteOptions[]
       readonly tls: ListenerTlsOptions
       readonly alpn: readonly string[]
+      readonly clientAuthentication: ClientAuthenticationOptions | undefined
     }
   | { readonly protocol: 'redirect'; readonly name: string; readonly address: ListenAddress }

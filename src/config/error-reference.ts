@@ -157,6 +157,10 @@ export const ERROR_REFERENCE = {
     means: "The request's host is not on the certificate of its connection.",
     cure: 'None for browsers: they come again over another connection. Else let the client send the host as server name, or set `misdirected: serve`.',
   },
+  ERR_REQUEST_CLIENT_CERTIFICATE: {
+    means: 'The route requires a client certificate, and the connection has none.',
+    cure: 'The client shows one; a browser asks for it on a new connection. Or take `client_certificate` off the route.',
+  },
   ERR_REQUEST_NO_ROUTE: {
     means: 'No route matches host and path.',
     cure: 'Add a route without `match` at the end to serve the rest.',

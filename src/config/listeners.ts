@@ -3,6 +3,11 @@
 import type { Route } from '../proxy/options.ts'
 import type { ListenAddress, ListenerTlsOptions, Network } from '../tls/options.ts'
 import type { TcpRouteOptions, UpstreamOptions, UpstreamServer } from '../upstream/options.ts'
+import {
+  checkRouteRequirement,
+  resolveClientAuthentication,
+  resolveClientFields,
+} from './client-certificates.ts'
 import type { ListenerOptions } from './config.ts'
 import type { Path } from './document.ts'
 import { type Context, checkReference, type Entry } from './entries.ts'
@@ -27,6 +32,7 @@ export function resolveListener(
   const { path, value } = entry
   const { address } = value
   const name = value.name ?? `listeners[${entry.name}]`
+  const clientPath = [...path, 'client_certificate']
   switch (value.protocol) {
     case 'http': {
       const http = {
@@ -35,6 +41,7 @@ export function resolveListener(
         maxHeaderBytes: value.max_header,
         headerTimeoutMs: value.header_timeout,
         keepAliveMs: value.keep_alive,
+        clientFields: resolveClientFields(clientPath, value.client_certificate, context),
       }
       return {
         protocol: 'http',
@@ -45,6 +52,7 @@ export function resolveListener(
         http,
         tls: resolveTls(path, value, context),
         misdirected: value.misdirected,
+        clientAuthentication: resolveClientAuthentication(clientPath, value.client_certificate, context),
       }
     }
     case 'tcp':
@@ -57,6 +65,7 @@ export function resolveListener(
         routes: resolveTcpRoutes(path, value, targets, context),
         tls: resolveTls(path, value, context),
         alpn: value.alpn,
+        clientAuthentication: resolveClientAuthentication(clientPath, value.client_certificate, context),
       }
     case 'redirect':
       return { protocol: 'redirect', name, address }
@@ -140,9 +149,12 @@ function resolveRoutes(path: Path, entry: HttpEntry, targets: Targets, context: 
     checkUpstream([...path, 'upstream'], { name: entry.upstream, scheme: 'http' }, targets, context)
     return [{ host: undefined, path: undefined, upstream: entry.upstream }]
   }
-  const routes = (entry.routes ?? []).map((route, index) =>
-    resolveRoute([...path, 'routes', index], route, targets, context),
-  )
+  const routes = (entry.routes ?? []).map((route, index) => {
+    const resolved = resolveRoute([...path, 'routes', index], route, targets, context)
+    const place = [...path, 'routes', index, 'client_certificate']
+    checkRouteRequirement(place, resolved, entry.client_certificate, context)
+    return resolved
+  })
   const last = routes.findIndex(({ host, path }) => host === undefined && path === undefined)
   warnNeverReached(path, { last, count: routes.length }, context)
   return routes
@@ -206,7 +218,8 @@ function resolveRoute(path: Path, route: RouteEntry, targets: Targets, context: 
       'is no host to match: write a name without port, exact (example.com) or with a wildcard for its first label (*.example.com)',
     )
   }
-  return { host, path: route.match?.path, upstream: route.upstream }
+  const requireClientCertificate = route.client_certificate === 'require'
+  return { host, path: route.match?.path, upstream: route.upstream, requireClientCertificate }
 }
 
 function checkUpstream(

@@ -12,7 +12,8 @@ import { ConfigError } from '../errors.ts'
 import type { Rate } from '../tls/options.ts'
 import { resolveAudit } from './audit.ts'
 import { resolveCertificate, warnAboutShadowed } from './certificates.ts'
-import type { Config } from './config.ts'
+import { reservedFields } from './client-certificates.ts'
+import type { Config, ListenerOptions } from './config.ts'
 import { type ConfigDocument, parseConfigDocument } from './document.ts'
 import { type Context, declaredNames, type Entry, soundEntries, warnUnused } from './entries.ts'
 import { readTextFile } from './files.ts'
@@ -110,7 +111,7 @@ function resolveDocument(
     sha256,
     hsms: values(hsms),
     certificates: values(certificates),
-    listeners: values(listeners),
+    listeners: withReservedFields(values(listeners)),
     upstreams: values(upstreams),
     signing: {
       timeoutMs: whole.signing.timeout,
@@ -134,6 +135,18 @@ function resolveDocument(
     drainTimeoutMs: whole.drain_timeout,
     warnings: report.warnings,
   })
+}
+
+/** An upstream may serve several listeners: what one tells, no client of another may say. */
+function withReservedFields(listeners: readonly ListenerOptions[]): ListenerOptions[] {
+  const names = reservedFields(
+    listeners.map((listener) => (listener.protocol === 'http' ? listener.http.clientFields : undefined)),
+  )
+  return listeners.map((listener) =>
+    listener.protocol === 'http'
+      ? { ...listener, http: { ...listener.http, reservedFields: names } }
+      : listener,
+  )
 }
 
 function checkCertificatesExist(

@@ -6,6 +6,7 @@
  */
 
 import { z } from 'zod'
+import { httpClientCertificateSchema, tcpClientCertificateSchema } from './client-certificate-schema.ts'
 import { address, duration, integer, name, network, path, size, text, threadCount } from './fields.ts'
 
 const SECOND = 1_000
@@ -181,6 +182,12 @@ const routeSchema = z
       .optional()
       .describe('What the route is for. Absent: every request.'),
     upstream: upstreamName().describe('Who serves it.'),
+    client_certificate: z
+      .literal('require')
+      .optional()
+      .describe(
+        'require: a request on a connection without a client certificate gets a 403. The listener must ask for one.',
+      ),
   })
   .meta({ title: 'listeners[].routes[]' })
 
@@ -290,6 +297,9 @@ export const listenerSchema = z.discriminatedUnion('protocol', [
         ),
       proxy_protocol: proxyProtocol(),
       ...connectionLimits,
+      client_certificate: httpClientCertificateSchema
+        .optional()
+        .describe('Clients are asked for a certificate (mTLS). Absent: they are not.'),
     })
     .meta({ title: 'listeners[] with protocol: http' }),
   z
@@ -317,6 +327,9 @@ export const listenerSchema = z.discriminatedUnion('protocol', [
         ),
       proxy_protocol: proxyProtocol(),
       ...connectionLimits,
+      client_certificate: tcpClientCertificateSchema
+        .optional()
+        .describe('Clients are asked for a certificate (mTLS). Absent: they are not.'),
     })
     .meta({ title: 'listeners[] with protocol: tcp' }),
   z

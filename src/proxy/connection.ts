@@ -3,7 +3,7 @@
 import type { Socket } from 'node:net'
 import type { NativeEstablished } from '../native/addon.ts'
 import type { Downstream } from './downstream.ts'
-import { Forwarding } from './forwarding.ts'
+import type { Forwarding } from './forwarding.ts'
 
 /** What TLS found out about a connection. `handle` names it towards the addon. */
 export type ConnectionFacts = NativeEstablished
@@ -26,12 +26,17 @@ export class Connection {
   #latest: Downstream | undefined
   #state: 'serving' | 'draining' | 'closing' = 'serving'
 
-  /** @param reset makes TLS end the connection with a TCP reset. */
-  constructor(socket: Socket, facts: ConnectionFacts, reset: (handle: number) => void) {
-    this.socket = socket
-    this.facts = facts
-    this.forwarding = new Forwarding(facts.peer)
-    this.#reset = reset
+  /** @param options.reset makes TLS end the connection with a TCP reset. */
+  constructor(options: {
+    readonly socket: Socket
+    readonly facts: ConnectionFacts
+    readonly forwarding: Forwarding
+    readonly reset: (handle: number) => void
+  }) {
+    this.socket = options.socket
+    this.facts = options.facts
+    this.forwarding = options.forwarding
+    this.#reset = options.reset
   }
 
   set farewell(farewell: Farewell) {

@@ -1,5 +1,7 @@
 /** What happens to each request header field: one table, and a cache in front of it. */
 
+import { CLIENT_CERTIFICATE_FIELDS } from './client-fields.ts'
+
 export type FieldAction =
   | 'forward'
   | 'drop'
@@ -62,6 +64,7 @@ const ACTIONS: ReadonlyMap<string, FieldAction> = new Map([
   ['cookie', 'cookie'],
   ['forwarded', 'drop'],
   ['x-real-ip', 'drop'],
+  ...CLIENT_CERTIFICATE_FIELDS.map((name): [string, FieldAction] => [name, 'drop']),
 ])
 
 function actionFor(name: string): FieldAction {

@@ -11,7 +11,9 @@ import type { Metrics } from '../metrics/metrics.ts'
 import { HttpUpstream } from '../upstream/http1.ts'
 import type { UpstreamOptions } from '../upstream/options.ts'
 import { compileAuthorities } from './authority.ts'
+import { clientFields } from './client-fields.ts'
 import { Connection, type ConnectionFacts } from './connection.ts'
+import { Forwarding } from './forwarding.ts'
 import { Http1Listener } from './http1-listener.ts'
 import { Http2Listener } from './http2-listener.ts'
 import type { WorkerListener } from './messages.ts'
@@ -53,8 +55,11 @@ export class HttpFront {
     )
     const { log, metrics, stallTimeoutMs = STALL_TIMEOUT_MS } = options
     for (const { id, http, certificateNames } of options.listeners) {
-      const route = compileRoutes(http.routes, (name) => this.#upstream(name))
-      const recorder = new RequestRecorder({ listener: http.name, log, metrics })
+      const route = compileRoutes(http.routes, (name, { requireClientCertificate = false }) => {
+        return { upstream: this.#upstream(name), requireClientCertificate }
+      })
+      const asksForCertificates = http.clientFields !== undefined
+      const recorder = new RequestRecorder({ listener: http.name, log, metrics, asksForCertificates })
       const belongs = certificateNames && compileAuthorities(certificateNames)
       const service = new Service({ listener: http, route, belongs, recorder, stallTimeoutMs })
       this.#http1.set(id, new Http1Listener(service))
@@ -75,7 +80,12 @@ export class HttpFront {
       socket.destroy()
       return
     }
-    const connection = new Connection(socket, facts, this.#reset)
+    const connection = new Connection({
+      socket,
+      facts,
+      forwarding: forwardingOf(facts, listener.service),
+      reset: this.#reset,
+    })
     this.#connections.add(connection)
     socket.on('close', () => this.#forget(connection))
     listener.accept(connection)
@@ -124,4 +134,12 @@ export class HttpFront {
   #checkEmpty(): void {
     if (this.#connections.size === 0) this.#onEmpty?.()
   }
+}
+
+function forwardingOf(facts: ConnectionFacts, { listener, reservedFields }: Service): Forwarding {
+  return new Forwarding(
+    facts.peer,
+    clientFields(listener.clientFields, facts.clientCertificate),
+    reservedFields,
+  )
 }

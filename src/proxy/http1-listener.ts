@@ -14,12 +14,12 @@ import type { Service } from './service.ts'
 const CHECK_EVERY_MS = 1_000
 
 export class Http1Listener {
-  readonly #service: Service
+  readonly service: Service
   readonly #server: Server
   readonly #connections = new WeakMap<Duplex, Connection>()
 
   constructor(service: Service) {
-    this.#service = service
+    this.service = service
     const { maxHeaderBytes, headerTimeoutMs, keepAliveMs } = service.listener
     this.#server = createServer({
       maxHeaderSize: maxHeaderBytes,
@@ -68,7 +68,7 @@ export class Http1Listener {
       body: false,
     } as const
     const downstream = new Http1Downstream(request, response, { connection, expectsContinue })
-    this.#service.serve(downstream, start, request.rawHeaders)
+    this.service.serve(downstream, start, request.rawHeaders)
   }
 
   /** Nothing has moved for the keep-alive or the stall timeout. */
@@ -77,7 +77,7 @@ export class Http1Listener {
     if (connection === undefined || connection.open === 0) socket.destroySoon()
     else if (connection.latest?.awaitsClient) connection.abort()
     // The upstream's turn; its own timeouts see to it.
-    else socket.setTimeout(this.#service.stallTimeoutMs)
+    else socket.setTimeout(this.service.stallTimeoutMs)
   }
 
   #onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
@@ -106,7 +106,7 @@ export class Http1Listener {
     socket.on('error', () => {})
     socket.end(rawErrorResponse(status, requestId), () => socket.destroy())
     if (connection === undefined) return
-    this.#service.recorder.add({
+    this.service.recorder.add({
       facts: connection.facts,
       requestId,
       method: request?.method ?? '',

@@ -20,14 +20,14 @@ const CONNECTION_WINDOW_BYTES = 1024 * 1024
 const MAX_STREAM_ID = 2 ** 31 - 1
 
 export class Http2Listener {
-  readonly #service: Service
+  readonly service: Service
 
   constructor(service: Service) {
-    this.#service = service
+    this.service = service
   }
 
   accept(connection: Connection): void {
-    const { keepAliveMs, maxHeaderBytes } = this.#service.listener
+    const { keepAliveMs, maxHeaderBytes } = this.service.listener
     const session = performServerHandshake(connection.socket, {
       settings: {
         maxConcurrentStreams: MAX_CONCURRENT_STREAMS,
@@ -68,7 +68,7 @@ export class Http2Listener {
     rawHeaders: readonly string[],
   ): void {
     const expectsContinue = headers.expect?.toLowerCase() === '100-continue'
-    const { stallTimeoutMs } = this.#service
+    const { stallTimeoutMs } = this.service
     const downstream = new Http2Downstream(stream, { connection, expectsContinue, stallTimeoutMs })
     const start = {
       method: headers[':method'] ?? '',
@@ -77,7 +77,7 @@ export class Http2Listener {
       authority: headers[':authority'],
       body: (flags & constants.NGHTTP2_FLAG_END_STREAM) === 0,
     } as const
-    this.#service.serve(downstream, start, rawHeaders)
+    this.service.serve(downstream, start, rawHeaders)
   }
 }
 

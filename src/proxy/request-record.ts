@@ -8,6 +8,7 @@ import { randomBytes } from 'node:crypto'
 import type { SealgateError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics/metrics.ts'
+import { peerRecord } from '../native/peer-record.ts'
 import type { ConnectionFacts } from './connection.ts'
 
 export interface RequestRecord {
@@ -40,6 +41,7 @@ export class RequestRecorder {
   readonly #listener: string
   readonly #log: Log | undefined
   readonly #metrics: Metrics
+  readonly #asksForCertificates: boolean
   readonly #series = new Map<string, StatusSeries>()
   readonly #logs = new WeakMap<ConnectionFacts, Log>()
 
@@ -48,8 +50,11 @@ export class RequestRecorder {
     readonly listener: string
     readonly log: Log | undefined
     readonly metrics: Metrics
+    /** Every line says what became of the client's certificate. */
+    readonly asksForCertificates?: boolean
   }) {
     this.#listener = options.listener
+    this.#asksForCertificates = options.asksForCertificates ?? false
     this.#log = options.log
     this.#metrics = options.metrics
   }
@@ -86,7 +91,16 @@ export class RequestRecorder {
     const known = this.#logs.get(facts)
     if (known !== undefined) return known
     const { peer, serverName, tlsVersion, cipher, resumed } = facts
-    const child = log.child({ listener: this.#listener, peer, serverName, tlsVersion, cipher, resumed })
+    const client = this.#asksForCertificates ? peerRecord(facts.clientCertificate) : undefined
+    const child = log.child({
+      listener: this.#listener,
+      peer,
+      serverName,
+      tlsVersion,
+      cipher,
+      resumed,
+      ...client,
+    })
     this.#logs.set(facts, child)
     return child
   }

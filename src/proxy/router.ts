@@ -6,15 +6,18 @@ import type { Route } from './options.ts'
 export type Router<T> = (host: string, path: string) => T | undefined
 
 /**
- * @param upstream gives the upstream of a route's name.
+ * @param upstream gives what a route leads to.
  * @returns a function of the Host field as received (port and case are of no matter) and the raw path. The
  *   path is compared as a plain prefix, before any decoding; a route for `/admin` also serves `/administrator`.
  */
-export function compileRoutes<T>(routes: readonly Route[], upstream: (name: string) => T): Router<T> {
+export function compileRoutes<T>(
+  routes: readonly Route[],
+  upstream: (name: string, route: Route) => T,
+): Router<T> {
   const compiled = routes.map((route) => ({
     matchesHost: namePattern(route.host),
     path: route.path ?? '',
-    upstream: upstream(route.upstream),
+    upstream: upstream(route.upstream, route),
   }))
   const [only] = compiled
   const catchAll = routes[0]?.host === undefined && (only?.path === '' || only?.path === '/')

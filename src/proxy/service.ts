@@ -11,9 +11,14 @@ import { type RequestStart, requestHead } from './request-head.ts'
 import type { RequestRecorder } from './request-record.ts'
 import type { Router } from './router.ts'
 
+export interface RouteTarget {
+  readonly upstream: HttpUpstream
+  readonly requireClientCertificate: boolean
+}
+
 export interface ServiceOptions {
   readonly listener: HttpListenerOptions
-  readonly route: Router<HttpUpstream>
+  readonly route: Router<RouteTarget>
   /** undefined: every host is served over every connection. */
   readonly belongs: AuthorityCheck | undefined
   readonly recorder: RequestRecorder
@@ -25,13 +30,16 @@ export class Service {
   readonly listener: HttpListenerOptions
   readonly recorder: RequestRecorder
   readonly stallTimeoutMs: number
-  readonly #route: Router<HttpUpstream>
+  /** Names as reservedName() gives them. */
+  readonly reservedFields: ReadonlySet<string>
+  readonly #route: Router<RouteTarget>
   readonly #belongs: AuthorityCheck | undefined
 
   constructor(options: ServiceOptions) {
     this.listener = options.listener
     this.recorder = options.recorder
     this.stallTimeoutMs = options.stallTimeoutMs
+    this.reservedFields = new Set(options.listener.reservedFields)
     this.#route = options.route
     this.#belongs = options.belongs
   }
@@ -48,9 +56,11 @@ export class Service {
       }
       const { serverName } = downstream.connection.facts
       if (this.#belongs?.(serverName, head.host) === false) throw misdirected(head.host, serverName)
-      const upstream = this.#route(head.host, head.path)
-      if (upstream === undefined) throw noRoute(head.host)
-      new Exchange({ head, downstream, upstream, recorder }).start()
+      const target = this.#route(head.host, head.path)
+      if (target === undefined) throw noRoute(head.host)
+      if (target.requireClientCertificate && downstream.connection.facts.clientCertificate === undefined)
+        throw certificateRequired()
+      new Exchange({ head, downstream, upstream: target.upstream, recorder }).start()
     } catch (error) {
       if (!(error instanceof SealgateError)) throw error
       OwnAnswer.send({ recorder, downstream, start, failure: error })
@@ -75,4 +85,8 @@ function misdirected(host: string, serverName: string | undefined): RequestError
 
 function noRoute(host: string): RequestError {
   return new RequestError('ERR_REQUEST_NO_ROUTE', `no route serves host "${host}" with this path`)
+}
+
+function certificateRequired(): RequestError {
+  return new RequestError('ERR_REQUEST_CLIENT_CERTIFICATE', 'the route requires a client certificate')
 }

@@ -42,6 +42,40 @@ export interface CertificateOptions {
   readonly policy?: Partial<TlsPolicyOptions>
 }
 
+/** Certificates that clients of one listener show. */
+export interface ClientAuthenticationOptions {
+  /** request: a client may have none; one that it shows must be good all the same. */
+  readonly mode: 'request' | 'require'
+  readonly files: TrustFiles
+  /** What the files held when the configuration was loaded. */
+  readonly trust: ClientTrust
+  /** With revocation lists: every certificate but the anchor needs one, or only the leaf. */
+  readonly checkRevocation: 'chain' | 'leaf'
+  /** Intermediates between leaf and anchor at most. */
+  readonly depth: number
+  /** One that fits is enough; empty: every verified certificate. */
+  readonly allow: readonly AllowRule[]
+  /** Somebody is told the chain. */
+  readonly keepChain: boolean
+}
+
+export interface AllowRule {
+  readonly kind: 'dns' | 'uri' | 'spiffe' | 'email' | 'spki'
+  readonly pattern: string
+}
+
+/** PEM files; absolute. */
+export interface TrustFiles {
+  readonly authorities: readonly string[]
+  readonly revocationLists: readonly string[]
+}
+
+/** DER. */
+export interface ClientTrust {
+  readonly authorities: readonly Uint8Array[]
+  readonly revocationLists: readonly Uint8Array[]
+}
+
 export interface TlsOptions {
   readonly handshakeTimeoutMs: number
   /** A new session-ticket key this often; two previous ones are still accepted. */

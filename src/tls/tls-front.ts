@@ -19,7 +19,9 @@ import type {
   NativeStats,
   Terminator,
 } from '../native/addon.ts'
+import { peerRecord } from '../native/peer-record.ts'
 import { type ConnectionFacts, schemeByCodePoint } from '../signing.ts'
+import { ClientAuthentications, type ClientAuthenticationsOptions } from './client-authentication.ts'
 import { nativeCredentials } from './credentials.ts'
 import { nativeEndpoints, type TlsListener } from './endpoints.ts'
 import { FailureLog } from './failure-log.ts'
@@ -45,6 +47,8 @@ export interface TlsFrontOptions {
   readonly listeners: readonly TlsListener[]
   /** An open file to which every secret of every connection is written; see NativeAddon. */
   readonly keyLogFd?: number
+  /** Listeners that ask for client certificates, before they listen. */
+  readonly clientAuthentication: Pick<ClientAuthenticationsOptions, 'listeners' | 'read'>
   readonly listenerName: (listenerId: number) => string
   readonly log: Log
   /** Log every tcp connection that ends. */
@@ -67,9 +71,10 @@ export class TlsFront {
   /** What has been said of it in the log last. */
   #told = '[]'
   #lookAgain: NodeJS.Timeout | undefined
+  readonly #clientAuthentications: ClientAuthentications
   #closed = false
 
-  /** @throws {NativeError} `ERR_NATIVE_OPENSSL` when OpenSSL refuses a certificate. */
+  /** @throws {NativeError} `ERR_NATIVE_OPENSSL` when OpenSSL refuses a certificate, or a revocation list. */
   constructor(options: TlsFrontOptions) {
     this.#options = options
     this.#limits = new HandshakeLimits(options.tls.limits, performance.now())
@@ -89,6 +94,11 @@ export class TlsFront {
     this.#offers = new Offers(options.credentials, options.signTimeoutMs)
     try {
       this.#offer()
+      this.#clientAuthentications = new ClientAuthentications({
+        ...options.clientAuthentication,
+        apply: (id, authentication) => this.#terminator.setClientAuthentication(id, authentication),
+        log: options.log,
+      })
     } catch (error) {
       this.#terminator.close()
       throw error
@@ -148,6 +158,7 @@ export class TlsFront {
     this.#failures.close()
     clearTimeout(this.#lookAgain)
     this.#ticketKeys.close()
+    this.#clientAuthentications.close()
     this.#terminator.close()
   }
 
@@ -227,6 +238,10 @@ export class TlsFront {
     }
   }
 
+  #asks(listenerId: number): boolean {
+    return this.#options.clientAuthentication.listeners.some(({ id }) => id === listenerId)
+  }
+
   #tell(event: NativeEvent): void {
     const { log, listenerName } = this.#options
     switch (event.type) {
@@ -239,8 +254,10 @@ export class TlsFront {
       case 'connection-closed': {
         if (!this.#options.accessLog) return
         const { type: _, connection, ...facts } = event
-        const { handle, listenerId, ...tls } = connection
-        log.info({ connection: handle, listener: listenerName(listenerId), ...tls, ...facts }, 'connection')
+        const { handle, listenerId, clientCertificate, ...tls } = connection
+        const client = this.#asks(listenerId) ? peerRecord(clientCertificate) : {}
+        const line = { connection: handle, listener: listenerName(listenerId), ...tls, ...client, ...facts }
+        log.info(line, 'connection')
         return
       }
       case 'connect-failed':

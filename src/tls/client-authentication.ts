@@ -1,0 +1,123 @@
+/**
+ * Client certificates of the listeners: given to TLS at the start, and again when a CA or CRL file has changed.
+ *
+ * The files are looked at every few seconds rather than watched: a mounted Kubernetes Secret changes by symbolic
+ * links, and a watch on the file behind the old one says nothing. A new state that is broken in any way is not
+ * taken: the one in use goes on, and the log says why, once.
+ */
+
+import { statSync } from 'node:fs'
+import type { Log } from '../log.ts'
+import type { NativeClientAuthentication } from '../native/addon.ts'
+import type { ClientAuthenticationOptions, ClientTrust, TrustFiles } from './options.ts'
+
+export interface ClientAuthenticationsOptions {
+  readonly listeners: readonly {
+    readonly id: number
+    readonly name: string
+    readonly authentication: ClientAuthenticationOptions
+  }[]
+  /** Reads the files anew. */
+  readonly read: (files: TrustFiles) => {
+    readonly trust: ClientTrust
+    readonly problems: readonly { readonly level: 'error' | 'warning'; readonly message: string }[]
+  }
+  /** @throws what TLS does not like; the state before goes on then. */
+  readonly apply: (listenerId: number, authentication: NativeClientAuthentication) => void
+  readonly log: Log
+  /** Default: 5 s. */
+  readonly intervalMs?: number
+}
+
+const INTERVAL_MS = 5_000
+
+export class ClientAuthentications {
+  readonly #options: ClientAuthenticationsOptions
+  /** What the files looked like when they were last read, by listener. */
+  readonly #seen = new Map<number, string>()
+  readonly #timer: NodeJS.Timeout | undefined
+
+  /** @throws {NativeError} `ERR_NATIVE_OPENSSL` when OpenSSL refuses an authority or a revocation list. */
+  constructor(options: ClientAuthenticationsOptions) {
+    this.#options = options
+    if (options.listeners.length === 0) return
+    for (const { id, authentication } of options.listeners) {
+      // Before the files are looked at: a change between loading and now is found by the first look.
+      this.#seen.set(id, '')
+      options.apply(id, native(authentication, authentication.trust))
+    }
+    this.#timer = setInterval(() => this.reload(), options.intervalMs ?? INTERVAL_MS)
+    this.#timer.unref()
+  }
+
+  /** Looks at the files now; reads those that have changed. */
+  reload(): void {
+    for (const listener of this.#options.listeners) {
+      const { files } = listener.authentication
+      const now = signature(files)
+      const before = this.#seen.get(listener.id)
+      if (now === before) continue
+      this.#seen.set(listener.id, now)
+      this.#read(listener, before === '')
+    }
+  }
+
+  /** Idempotent. */
+  close(): void {
+    clearInterval(this.#timer)
+  }
+
+  #read(
+    { id, name, authentication }: ClientAuthenticationsOptions['listeners'][number],
+    first: boolean,
+  ): void {
+    const { read, apply, log } = this.#options
+    const { trust, problems } = read(authentication.files)
+    const errors = problems.filter(({ level }) => level === 'error').map(({ message }) => message)
+    const unchanged = first && sameTrust(trust, authentication.trust)
+    if (errors.length === 0 && unchanged) return
+    try {
+      if (errors.length > 0) throw new Error(errors.join('; '))
+      apply(id, native(authentication, trust))
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error)
+      log.error({ listener: name, reason }, 'client CAs or revocation lists not reloaded: the old ones stay')
+      return
+    }
+    const facts = { authorities: trust.authorities.length, revocationLists: trust.revocationLists.length }
+    const warnings = problems.length === 0 ? undefined : problems.map(({ message }) => message)
+    log.info({ listener: name, ...facts, warnings }, 'client CAs and revocation lists reloaded')
+  }
+}
+
+function native(options: ClientAuthenticationOptions, trust: ClientTrust): NativeClientAuthentication {
+  return {
+    require: options.mode === 'require',
+    authorities: trust.authorities,
+    revocationLists: trust.revocationLists,
+    checkWholeChain: options.checkRevocation === 'chain',
+    depth: options.depth,
+    allow: options.allow,
+    keepChain: options.keepChain,
+  }
+}
+
+/** Changes with every way in which a file is usually replaced; never empty. */
+function signature({ authorities, revocationLists }: TrustFiles): string {
+  return [...authorities, ...revocationLists].map(look).join('\n')
+}
+
+function look(file: string): string {
+  try {
+    const { ino, size, mtimeNs, ctimeNs } = statSync(file, { bigint: true })
+    return `${ino} ${size} ${mtimeNs} ${ctimeNs}`
+  } catch {
+    return 'cannot be looked at' // reading it says why
+  }
+}
+
+function sameTrust(a: ClientTrust, b: ClientTrust): boolean {
+  const bytes = ({ authorities, revocationLists }: ClientTrust): Buffer =>
+    Buffer.concat([...authorities, ...revocationLists])
+  return bytes(a).equals(bytes(b))
+}
