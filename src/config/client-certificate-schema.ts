@@ -29,6 +29,7 @@ const allowSchema = z
       'Public keys: base64 of the SHA-256 of the SubjectPublicKeyInfo (RFC 7469), with or without `sha256//` before it.',
     ),
   })
+  .meta({ title: 'listeners[].client_certificate.allow' })
   .optional()
   .describe(
     'Who is let in: a certificate that fits one of these. Absent: every one that `ca` stands for. Anybody else fails in the handshake (alert bad_certificate).',
@@ -53,9 +54,10 @@ const headersSchema = z
     serial: fieldName().prefault('off').describe('The serial number, hexadecimal, upper case.'),
     fingerprint: fieldName().prefault('off').describe('SHA-256 of the certificate, hexadecimal, lower case.'),
   })
+  .meta({ title: 'listeners[].client_certificate.headers' })
   .prefault({})
   .describe(
-    'Headers that tell the upstream about a verified certificate; `off`: not told. Clients cannot send them, on no listener of this file; nor `Client-Cert` and `Client-Cert-Chain`, whether they are used or not.',
+    'http only. Headers that tell the upstream about a verified certificate; `off`: not told. Clients cannot send them, on no listener of this file; nor `Client-Cert` and `Client-Cert-Chain`, whether they are used or not.',
   )
 
 const keys = {
@@ -88,9 +90,9 @@ const keys = {
 export type ClientCertificateEntry = z.output<typeof tcpClientCertificateSchema>
 export const tcpClientCertificateSchema = z
   .strictObject(keys)
-  .meta({ title: 'listeners[].client_certificate with protocol: tcp' })
+  .meta({ title: 'listeners[].client_certificate' })
 
 export type HttpClientCertificateEntry = z.output<typeof httpClientCertificateSchema>
 export const httpClientCertificateSchema = z
   .strictObject({ ...keys, headers: headersSchema })
-  .meta({ title: 'listeners[].client_certificate with protocol: http' })
+  .meta({ title: 'listeners[].client_certificate' })

@@ -27,6 +27,9 @@ export function referenceText(): string {
   const root = nodeOf(jsonSchema())
   // Where several maps hold the same one, it is told once.
   const sections = [...new Map(sectionsOf('', root).map((section) => [section.title, section])).values()]
+  // What listeners of both protocols have is told once; the first has all of it.
+  const all = sectionsOf('', root)
+  const sections = all.filter(({ title }, index) => all.findIndex((other) => other.title === title) === index)
   return [
     HEAD,
     table(['file', 'shows'], EXAMPLES),
@@ -175,6 +178,10 @@ const EXAMPLES: readonly (readonly string[])[] = [
     'HTTPS in front of one application, an ECDSA and an RSA certificate for one name, two HSM members',
   ],
   ['`two-hsms.yaml`', 'routes to several upstreams, and what to set when HSMs are far away'],
+  [
+    '`client-certificates.yaml`',
+    'who a client is: certificates asked for, required, and told to the upstream',
+  ],
   ['`tcp.yaml`', 'TLS for a protocol that is not HTTP'],
   ['`audit.yaml`', 'a record of every use of the keys, signed by a key in the HSM'],
 ]
