@@ -14,7 +14,7 @@ import { AuditLog } from './audit/audit-log.ts'
 import { AuditedKey } from './audit/audited-key.ts'
 import { Certificates } from './certificates.ts'
 import type { Config, ListenerOptions } from './config/config.ts'
-import { tlsListeners } from './config/tls-listeners.ts'
+import { askingListeners, tlsListeners } from './config/tls-listeners.ts'
 import { readTrustFiles } from './config/trust-files.ts'
 import { isForDrills } from './drill/module.ts'
 import { TlsError } from './errors.ts'
@@ -257,13 +257,7 @@ class RunningApp implements App {
         key: this.#keyFor(index),
       })),
       listeners: tlsListeners(config),
-      clientAuthentication: {
-        listeners: config.listeners.flatMap((listener, id) => {
-          const authentication = listener.protocol === 'redirect' ? undefined : listener.clientAuthentication
-          return authentication === undefined ? [] : [{ id, name: listener.name, authentication }]
-        }),
-        read: readTrustFiles,
-      },
+      clientAuthentication: { listeners: askingListeners(config), read: readTrustFiles },
       listenerName: (id) => config.listeners[id]?.name ?? String(id),
       log: this.#log,
       limited: (limit, outcome) => this.#metrics.handshakesLimited.labels(limit, outcome).inc(),

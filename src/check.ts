@@ -2,18 +2,20 @@
 
 import { Certificates } from './certificates.ts'
 import type { Config } from './config/config.ts'
-import { tlsListeners } from './config/tls-listeners.ts'
+import { askingListeners, tlsListeners } from './config/tls-listeners.ts'
 import { isForDrills } from './drill/module.ts'
-import type { HsmError } from './errors.ts'
+import type { HsmError, TlsError } from './errors.ts'
 import { createLog } from './log.ts'
 import { createMetrics } from './metrics/metrics.ts'
+import { loadAddon } from './native/addon.ts'
+import { checkClientAuthentications } from './tls/client-authentication.ts'
 import { tlsFindings } from './tls/findings.ts'
 
 export interface CheckFinding {
   readonly level: 'ok' | 'warning' | 'error'
   readonly subject: string
   readonly message: string
-  readonly error?: HsmError
+  readonly error?: HsmError | TlsError
 }
 
 /** Reaches every HSM, matches every key with its certificate, signs and verifies once, and stops. */
@@ -42,11 +44,23 @@ export async function checkConfig(config: Config): Promise<readonly CheckFinding
         schemes: signing.key(index).schemes,
       })),
     )
-    return [...hsms, ...up, ...drills(config), ...certificates, ...tls]
+    return [...hsms, ...up, ...drills(config), ...certificates, ...tls, ...clientCertificates(config)]
   } finally {
     await signing.close()
     flush()
   }
+}
+
+function clientCertificates(config: Config): CheckFinding[] {
+  return checkClientAuthentications(loadAddon(), askingListeners(config)).map(
+    ({ listener: { name, authentication }, error }): CheckFinding => {
+      if (error !== undefined) return { level: 'error', subject: name, message: error.message, error }
+      const { authorities, revocationLists } = authentication.trust
+      const lists = revocationLists.length === 0 ? 'none' : String(revocationLists.length)
+      const message = `${authentication.mode}s client certificates: ${authorities.length} CAs, revocation lists: ${lists}`
+      return { level: 'ok', subject: name, message }
+    },
+  )
 }
 
 function drills({ hsms }: Config): CheckFinding[] {

@@ -159,6 +159,7 @@ export const CODES = {
   ERR_CONFIG_CERTIFICATE: { fault: 'operator', retryable: false, exit: 78 },
   ERR_NATIVE_LOAD: { fault: 'operator', retryable: false, exit: 70 },
   ERR_NATIVE_OPENSSL: { fault: 'bug', retryable: false, exit: 70 },
+  ERR_TLS_CLIENT_TRUST: { fault: 'operator', retryable: false, exit: 78 },
   ERR_TLS_LISTEN: { fault: 'operator', retryable: false, exit: 69 },
   ERR_HSM_MODULE: { fault: 'operator', retryable: true, exit: 69 },
   ERR_HSM_TOKEN_NOT_FOUND: { fault: 'operator', retryable: true, exit: 69 },

@@ -40,6 +40,11 @@ export const ERROR_REFERENCE = {
     means: 'OpenSSL refused something Sealgate gave it.',
     cure: "Report it with the message: OpenSSL's own errors are in it.",
   },
+  ERR_TLS_CLIENT_TRUST: {
+    means:
+      'OpenSSL refuses a CA or a revocation list of `client_certificate`, e.g. one that its issuer has not signed.',
+    cure: 'Fetch the file that the message names again from the CA.',
+  },
   ERR_TLS_LISTEN: {
     means: 'An address cannot be listened on.',
     cure: 'Free the port, choose another address, or give the privilege for ports below 1024.',

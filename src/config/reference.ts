@@ -27,9 +27,6 @@ export function referenceText(): string {
   const root = nodeOf(jsonSchema())
   // Where several maps hold the same one, it is told once.
   const sections = [...new Map(sectionsOf('', root).map((section) => [section.title, section])).values()]
-  // What listeners of both protocols have is told once; the first has all of it.
-  const all = sectionsOf('', root)
-  const sections = all.filter(({ title }, index) => all.findIndex((other) => other.title === title) === index)
   return [
     HEAD,
     table(['file', 'shows'], EXAMPLES),

@@ -7,16 +7,19 @@
  */
 
 import { statSync } from 'node:fs'
+import { TlsError } from '../errors.ts'
 import type { Log } from '../log.ts'
-import type { NativeClientAuthentication } from '../native/addon.ts'
+import type { NativeAddon, NativeClientAuthentication } from '../native/addon.ts'
 import type { ClientAuthenticationOptions, ClientTrust, TrustFiles } from './options.ts'
 
+export interface AskingListener {
+  readonly id: number
+  readonly name: string
+  readonly authentication: ClientAuthenticationOptions
+}
+
 export interface ClientAuthenticationsOptions {
-  readonly listeners: readonly {
-    readonly id: number
-    readonly name: string
-    readonly authentication: ClientAuthenticationOptions
-  }[]
+  readonly listeners: readonly AskingListener[]
   /** Reads the files anew. */
   readonly read: (files: TrustFiles) => {
     readonly trust: ClientTrust
@@ -37,14 +40,14 @@ export class ClientAuthentications {
   readonly #seen = new Map<number, string>()
   readonly #timer: NodeJS.Timeout | undefined
 
-  /** @throws {NativeError} `ERR_NATIVE_OPENSSL` when OpenSSL refuses an authority or a revocation list. */
+  /** @throws {TlsError} `ERR_TLS_CLIENT_TRUST` when OpenSSL refuses an authority or a revocation list. */
   constructor(options: ClientAuthenticationsOptions) {
     this.#options = options
     if (options.listeners.length === 0) return
-    for (const { id, authentication } of options.listeners) {
-      // Before the files are looked at: a change between loading and now is found by the first look.
-      this.#seen.set(id, '')
-      options.apply(id, native(authentication, authentication.trust))
+    for (const listener of options.listeners) {
+      // Not what they look like now: a change between loading and now is found by the first look.
+      this.#seen.set(listener.id, '')
+      applyLoaded(listener, options.apply)
     }
     this.#timer = setInterval(() => this.reload(), options.intervalMs ?? INTERVAL_MS)
     this.#timer.unref()
@@ -67,10 +70,7 @@ export class ClientAuthentications {
     clearInterval(this.#timer)
   }
 
-  #read(
-    { id, name, authentication }: ClientAuthenticationsOptions['listeners'][number],
-    first: boolean,
-  ): void {
+  #read({ id, name, authentication }: AskingListener, first: boolean): void {
     const { read, apply, log } = this.#options
     const { trust, problems } = read(authentication.files)
     const errors = problems.filter(({ level }) => level === 'error').map(({ message }) => message)
@@ -87,6 +87,51 @@ export class ClientAuthentications {
     const facts = { authorities: trust.authorities.length, revocationLists: trust.revocationLists.length }
     const warnings = problems.length === 0 ? undefined : problems.map(({ message }) => message)
     log.info({ listener: name, ...facts, warnings }, 'client CAs and revocation lists reloaded')
+  }
+}
+
+/** What OpenSSL says to every listener's CAs and lists, without serving anybody. */
+export function checkClientAuthentications(
+  addon: NativeAddon,
+  listeners: readonly AskingListener[],
+): readonly { readonly listener: AskingListener; readonly error?: TlsError }[] {
+  if (listeners.length === 0) return []
+  const nothing = (): void => {}
+  const callbacks = { onSign: nothing, onEstablished: nothing, onEvents: nothing }
+  const terminator = new addon.Terminator({ threads: 1, handshakeTimeoutMs: 1, ...callbacks })
+  try {
+    return listeners.map((listener) => {
+      try {
+        applyLoaded(listener, (id, authentication) => terminator.setClientAuthentication(id, authentication))
+        return { listener }
+      } catch (error) {
+        if (!(error instanceof TlsError)) throw error
+        return { listener, error }
+      }
+    })
+  } finally {
+    terminator.close()
+  }
+}
+
+/** @throws {TlsError} `ERR_TLS_CLIENT_TRUST` naming the listener and its files. */
+function applyLoaded(
+  { id, name, authentication }: AskingListener,
+  apply: ClientAuthenticationsOptions['apply'],
+): void {
+  try {
+    apply(id, native(authentication, authentication.trust))
+  } catch (cause) {
+    const { authorities, revocationLists } = authentication.files
+    const files = [...authorities, ...revocationLists].join(', ')
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new TlsError(
+      'ERR_TLS_CLIENT_TRUST',
+      `client_certificate of listener "${name}" (${files}): ${reason}`,
+      {
+        cause,
+      },
+    )
   }
 }
 

@@ -74,7 +74,10 @@ export class TlsFront {
   readonly #clientAuthentications: ClientAuthentications
   #closed = false
 
-  /** @throws {NativeError} `ERR_NATIVE_OPENSSL` when OpenSSL refuses a certificate, or a revocation list. */
+  /**
+   * @throws {NativeError} `ERR_NATIVE_OPENSSL` when OpenSSL refuses a certificate; {TlsError} `ERR_TLS_CLIENT_TRUST`
+   *   when it refuses a client CA or a revocation list.
+   */
   constructor(options: TlsFrontOptions) {
     this.#options = options
     this.#limits = new HandshakeLimits(options.tls.limits, performance.now())

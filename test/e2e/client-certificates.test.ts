@@ -10,7 +10,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { listen, port } from '../integration/proxy/support/front-server.ts'
 import { startUpstream, type TestUpstream } from '../integration/proxy/support/upstreams.ts'
 import { ClientCa, type ClientCertificate } from '../support/client-ca.ts'
-import { type LogLine, type Sealgate, startSealgate } from '../support/sealgate.ts'
+import { type LogLine, type Sealgate, sealgateCommand, startSealgate } from '../support/sealgate.ts'
 import { Site } from '../support/site.ts'
 import { curl, type Outcome, sClient } from '../support/tools.ts'
 
@@ -290,6 +290,27 @@ test('a changed revocation list is taken up, also against tickets; a broken one 
   await expectRefused(mallory, 'certificate revoked', 'certificate revoked')
   expect((await visit('strict', alice)).status).toBe(0)
 }, 60_000)
+
+test('a revocation list that its CA has not signed is refused at the start, and by `check`', async () => {
+  const folder = join(site.directory, 'start')
+  mkdirSync(folder)
+  const forged = join(folder, 'forged.crl')
+  writeFileSync(forged, new ClientCa(folder, 'clients').revoke([]))
+  const client_certificate = { mode: 'require', ca: ca.certificate, crl: [forged] }
+  const listeners = [
+    { name: 'web', address: '127.0.0.1:0', protocol: 'http', upstream: 'app', client_certificate },
+  ]
+  const config = join(folder, 'sealgate.yaml')
+  writeFileSync(config, JSON.stringify(site.config([upstream.port], { listeners })))
+
+  for (const command of ['check', 'run']) {
+    const { status, stdout, stderr } = await sealgateCommand([command, '--config', config])
+    expect(status, command).toBe(78)
+    expect(stdout + stderr).toContain(
+      `${forged}): revocation list 1 is not signed by the certificate authority`,
+    )
+  }
+})
 
 const NOT_RELOADED = 'client CAs or revocation lists not reloaded: the old ones stay'
 const RELOADED = 'client CAs and revocation lists reloaded'
