@@ -15,9 +15,9 @@ namespace {
 // A leaf and some intermediates, post-quantum ones too. What a client sends beyond it is refused before it is
 // parsed; with it a session stays within the 64 KiB of a ticket.
 constexpr long kMaxChainBytes = 32L * 1024;
-constexpr size_t kMaxTicketChainBytes = 24 * 1024;
+constexpr size_t kMaxTicketChainBytes = size_t{24} * 1024;
 // The question must fit into some records, and clients manage without the names (RFC 8446 §4.2.4).
-constexpr size_t kMaxNamesBytes = 16 * 1024;
+constexpr size_t kMaxNamesBytes = size_t{16} * 1024;
 
 // What clients may sign with. The context's own list is what our keys can do, which is another matter.
 constexpr const char* kSignatureSchemes =
