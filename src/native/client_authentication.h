@@ -32,12 +32,12 @@ struct AllowRule {
 
 struct ClientAuthenticationSpec {
   bool require = false;
-  std::vector<Bytes> authorities;       // DER; trust anchors, or intermediates beneath them
-  std::vector<Bytes> revocation_lists;  // DER; none: revocation is not checked
-  bool check_whole_chain = true;        // with lists: every certificate but the anchor, or the leaf only
-  uint32_t depth = 0;                   // intermediates at most
-  std::vector<AllowRule> allow;         // any of them; empty: every verified certificate
-  bool keep_chain = false;              // somebody wants the intermediates: they go into tickets as well
+  std::vector<Bytes> authorities{};       // DER; trust anchors, or intermediates beneath them
+  std::vector<Bytes> revocation_lists{};  // DER; none: revocation is not checked
+  bool check_whole_chain = true;          // with lists: every certificate but the anchor, or the leaf only
+  uint32_t depth = 0;                     // intermediates at most
+  std::vector<AllowRule> allow{};         // any of them; empty: every verified certificate
+  bool keep_chain = false;                // somebody wants the intermediates: they go into tickets as well
 };
 
 // Client certificates on one listener: asked for, verified by OpenSSL, compared with the rules. All of it
