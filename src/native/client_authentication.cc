@@ -75,8 +75,8 @@ class Digest final {
     Add(list.size());
     for (const Bytes& bytes : list) Add({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   }
-  [[nodiscard]] Bytes Finish() const {
-    Bytes digest(SHA256_DIGEST_LENGTH);
+  [[nodiscard]] SessionBinding Finish() const {
+    SessionBinding digest{};
     SHA256(reinterpret_cast<const unsigned char*>(text_.data()), text_.size(), digest.data());
     return digest;
   }
@@ -85,7 +85,7 @@ class Digest final {
   std::string text_;
 };
 
-Bytes DigestOf(const ClientAuthenticationSpec& spec) {
+SessionBinding DigestOf(const ClientAuthenticationSpec& spec) {
   Digest digest;
   digest.Add(spec.require ? "require" : "request");
   digest.Add(spec.authorities);
@@ -221,10 +221,13 @@ bool ClientAuthentication::AddAuthorities(const CryptoLibrary& library, const st
   return names_ != nullptr;
 }
 
-bool ClientAuthentication::Ask(SSL* ssl) const {
+bool ClientAuthentication::Ask(SSL* ssl, const SessionBinding& policy) const {
   X509NamesPtr names(SSL_dup_CA_list(names_.get()));
   if (names == nullptr || SSL_set1_verify_cert_store(ssl, store_.get()) != 1) return false;  // up_ref
-  if (SSL_set_session_id_context(ssl, digest_.data(), static_cast<unsigned>(digest_.size())) != 1)
+  // Bound to both: what TLS would agree on, and who may come in.
+  SessionBinding binding = policy;
+  for (size_t i = 0; i < binding.size(); ++i) binding[i] ^= digest_[i];
+  if (SSL_set_session_id_context(ssl, binding.data(), static_cast<unsigned>(binding.size())) != 1)
     return false;
   if (SSL_set1_client_sigalgs_list(ssl, kSignatureSchemes) != 1) return false;
   SSL_set0_CA_list(ssl, names.release());
@@ -279,10 +282,10 @@ bool NameFits(const AllowRule& rule, std::string_view name) {
 
 // ---- tickets ----------------------------------------------------------------------------------------------
 
-int OnNewTicket(SSL* ssl, void* /*argument*/) {
+bool KeepIdentityInTicket(SSL* ssl) {
   SSL_SESSION* session = SSL_get_session(ssl);  // borrowed
   // What a resumed session's ticket said goes on in the next one, the end included.
-  if (SSL_SESSION_get0_peer(session) == nullptr || SSL_session_reused(ssl) == 1) return 1;
+  if (SSL_SESSION_get0_peer(session) == nullptr || SSL_session_reused(ssl) == 1) return true;
   const ErrorQueueScope errors;
   TicketIdentity identity;
   const ClientAuthentication* authentication = DelegateOf(ssl)->client_authentication();
@@ -300,7 +303,7 @@ int OnNewTicket(SSL* ssl, void* /*argument*/) {
   // Too much for a ticket: one that nobody will accept, for a resumed connection must not know less.
   if (size > kMaxTicketChainBytes) identity = {};
   const std::vector<uint8_t> packed = Pack(identity);
-  return SSL_SESSION_set1_ticket_appdata(session, packed.data(), packed.size());
+  return SSL_SESSION_set1_ticket_appdata(session, packed.data(), packed.size()) == 1;
 }
 
 SSL_TICKET_RETURN OnTicketOpened(SSL* /*ssl*/, SSL_SESSION* session, const unsigned char* /*name*/,

@@ -56,7 +56,7 @@ class ClientAuthentication final {
 
   // Once for each handshake, in the ClientHello callback, after the credentials are chosen. False: out of
   // memory.
-  [[nodiscard]] bool Ask(SSL* ssl) const;
+  [[nodiscard]] bool Ask(SSL* ssl, const SessionBinding& policy) const;
   // After the handshake: gives back what only the question needed.
   static void Asked(SSL* ssl) { SSL_set0_CA_list(ssl, nullptr); }
 
@@ -70,8 +70,8 @@ class ClientAuthentication final {
                                     std::vector<X509Ptr>* authorities);
 
   X509StorePtr store_;
-  X509NamesPtr names_;  // for the CertificateRequest
-  Bytes digest_;        // session id context
+  X509NamesPtr names_;       // for the CertificateRequest
+  SessionBinding digest_{};  // of all that decides who may come in
   std::vector<AllowRule> allow_;
   bool require_ = false;
   bool keep_chain_ = false;
@@ -79,8 +79,8 @@ class ClientAuthentication final {
   time_t lists_end_ = 0;  // the first nextUpdate; 0: there are no lists
 };
 
-// For SSL_CTX_set_session_ticket_cb, on every context.
-int OnNewTicket(SSL* ssl, void* argument);
+// For SSL_CTX_set_session_ticket_cb, on every context: the first when a ticket is made, its lifetime set.
+[[nodiscard]] bool KeepIdentityInTicket(SSL* ssl);
 SSL_TICKET_RETURN OnTicketOpened(SSL* ssl, SSL_SESSION* session, const unsigned char* name, size_t name_size,
                                  SSL_TICKET_STATUS status, void* argument);
 

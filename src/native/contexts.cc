@@ -29,6 +29,7 @@ std::string_view HostName(const uint8_t* extension, size_t size) {
 struct ContextInfo {
   PolicySpec policy;
   std::vector<uint16_t> tls13_schemes;
+  SessionBinding binding{};
   int key_log_fd = -1;
 };
 
@@ -102,7 +103,8 @@ bool CapVersion(SSL* ssl) {
 
 int AskForCertificate(SSL* ssl) {
   const ClientAuthentication* authentication = DelegateOf(ssl)->client_authentication();
-  if (authentication == nullptr || authentication->Ask(ssl)) return SSL_CLIENT_HELLO_SUCCESS;
+  if (authentication == nullptr || authentication->Ask(ssl, InfoOf(SSL_get_SSL_CTX(ssl)).binding))
+    return SSL_CLIENT_HELLO_SUCCESS;
   return SSL_CLIENT_HELLO_ERROR;
 }
 
@@ -164,7 +166,7 @@ int OnTicket(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* c
 int OnNewTicket(SSL* ssl, void* /*argument*/) {
   const auto lifetime = static_cast<long>(InfoOf(SSL_get_SSL_CTX(ssl)).policy.ticket_lifetime_s);
   SSL_SESSION_set_timeout(SSL_get_session(ssl), lifetime);
-  return 1;
+  return KeepIdentityInTicket(ssl) ? 1 : 0;
 }
 
 // One write a line: lines of several threads do not mix in a file opened for appending.
@@ -204,19 +206,20 @@ SslCtxPtr NewContext(const CryptoLibrary& library, const PolicySpec& policy) {
 // A ticket is good only where what it stands for would be agreed on again: without this, a session with a
 // suite that one listener allows could be resumed on another that does not. The same words give the same
 // context in every process and on every machine.
-bool BindSessions(SSL_CTX* ctx, const CryptoLibrary& library, const PolicySpec& policy) {
+bool BindSessions(SSL_CTX* ctx, const CryptoLibrary& library, const PolicySpec& policy,
+                  SessionBinding* binding) {
   const std::string words = std::to_string(policy.min_version) + ' ' + std::to_string(policy.max_version) +
                             ' ' + policy.ciphers + ' ' + policy.ciphersuites;
-  std::array<uint8_t, SSL_MAX_SID_CTX_LENGTH> digest{};
   static_assert(SSL_MAX_SID_CTX_LENGTH == 32);  // SHA-256
   size_t size = 0;
-  return EVP_Q_digest(library.libctx(), "SHA256", nullptr, words.data(), words.size(), digest.data(),
+  return EVP_Q_digest(library.libctx(), "SHA256", nullptr, words.data(), words.size(), binding->data(),
                       &size) == 1 &&
-         SSL_CTX_set_session_id_context(ctx, digest.data(), static_cast<unsigned>(size)) == 1;
+         SSL_CTX_set_session_id_context(ctx, binding->data(), static_cast<unsigned>(size)) == 1;
 }
 
 // Empty when all went well; else what OpenSSL did not like.
-std::string ApplyPolicy(SSL_CTX* ctx, const CryptoLibrary& library, const PolicySpec& policy) {
+std::string ApplyPolicy(SSL_CTX* ctx, const CryptoLibrary& library, const PolicySpec& policy,
+                        SessionBinding* binding) {
   if (SSL_CTX_set_min_proto_version(ctx, policy.min_version) != 1) return "minimum version";
   if (SSL_CTX_set_max_proto_version(ctx, policy.max_version) != 1) return "maximum version";
   if (!policy.ciphers.empty() && SSL_CTX_set_cipher_list(ctx, policy.ciphers.c_str()) != 1)
@@ -224,7 +227,7 @@ std::string ApplyPolicy(SSL_CTX* ctx, const CryptoLibrary& library, const Policy
   if (SSL_CTX_set_ciphersuites(ctx, policy.ciphersuites.c_str()) != 1)
     return "cipher suites " + policy.ciphersuites;
   if (SSL_CTX_set1_groups_list(ctx, policy.groups.c_str()) != 1) return "groups " + policy.groups;
-  if (!BindSessions(ctx, library, policy)) return "session context";
+  if (!BindSessions(ctx, library, policy, binding)) return "session context";
   return {};
 }
 
@@ -280,7 +283,9 @@ std::optional<OpensslFailure> Contexts::Fill(Endpoint& endpoint, const CryptoLib
   for (const CredentialsSpec& credentials : spec.credentials) {
     SslCtxPtr ctx = NewContext(library, credentials.policy);
     if (ctx == nullptr) return FailureWithQueue("OpenSSL has no TLS context for us");
-    if (const std::string refused = ApplyPolicy(ctx.get(), library, credentials.policy); !refused.empty()) {
+    SessionBinding binding{};
+    if (const std::string refused = ApplyPolicy(ctx.get(), library, credentials.policy, &binding);
+        !refused.empty()) {
       return FailureWithQueue("OpenSSL refuses the " + refused);
     }
     for (const CertificateSpec& certificate : credentials.certificates) {
@@ -291,8 +296,9 @@ std::optional<OpensslFailure> Contexts::Fill(Endpoint& endpoint, const CryptoLib
     if (SSL_CTX_set1_sigalgs_list(ctx.get(), credentials.signature_schemes.c_str()) != 1) {
       return FailureWithQueue("OpenSSL refuses the signature schemes " + credentials.signature_schemes);
     }
-    if (!SetInfo(ctx.get(), std::make_unique<ContextInfo>(ContextInfo{
-                                credentials.policy, credentials.tls13_schemes, options.key_log_fd}))) {
+    if (!SetInfo(ctx.get(),
+                 std::make_unique<ContextInfo>(ContextInfo{credentials.policy, credentials.tls13_schemes,
+                                                           binding, options.key_log_fd}))) {
       return FailureWithQueue("OpenSSL has no memory");
     }
     if (options.key_log_fd >= 0) SSL_CTX_set_keylog_callback(ctx.get(), &OnKeyLog);

