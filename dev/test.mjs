@@ -14,6 +14,10 @@ import { TEST_TOOLS } from './tools.mjs'
 
 /** @typedef {{ passed: number, failed: number }} Count */
 
+const WHAT_WAS_ASKED_FOR = { title: 'tests', projects: ['rings', 'chaos'] }
+const RINGS = { title: 'unit, integration, e2e', projects: ['rings'] }
+const CHAOS = { title: 'chaos', projects: ['chaos'] }
+
 await runMain(async () => {
   const options = parseTestOptions(process.argv.slice(2))
   if (options.help) {
@@ -45,10 +49,6 @@ await runMain(async () => {
   process.stdout.write(`\n${passed} passed, ${failed} failed\n`)
   return failed === 0 && passed > 0 ? 0 : 1
 })
-
-const WHAT_WAS_ASKED_FOR = { title: 'tests', projects: ['rings', 'chaos'] }
-const RINGS = { title: 'unit, integration, e2e', projects: ['rings'] }
-const CHAOS = { title: 'chaos', projects: ['chaos'] }
 
 /** What needs no running program; each is one test. @returns {Promise<Count>} */
 async function staticChecks() {
