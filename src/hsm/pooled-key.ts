@@ -175,6 +175,11 @@ export class PooledKey implements SigningKey {
       if (nowMs >= job.request.deadlineMs) this.#fail(job, timeoutError(this.#uri, job, this.#waiting))
       else if (this.#hedge && job.attemptsOpen === 1 && !job.hedged) this.#hedgeIfLate(job, nowMs)
     }
+    // The member they waited for is up no more: then one that has failed them is as good as any.
+    for (const job of this.#retries) {
+      if (job.attemptsOpen === 0 && !this.#holders.some((holder) => isOpenTo(job, holder)))
+        this.#pause(job, nowMs)
+    }
     for (const job of this.#paused) {
       if (nowMs < job.pausedUntilMs) continue
       this.#paused.delete(job)
@@ -325,6 +330,11 @@ export class PooledKey implements SigningKey {
       this.#retry(job, nowMs)
       return
     }
+    this.#pause(job, nowMs)
+  }
+
+  /** Nobody is left to ask: all may be asked again, a little later. */
+  #pause(job: SignJob, nowMs: number): void {
     this.#retries.delete(job)
     job.pause(nowMs + FIRST_PAUSE_MS * 2 ** Math.min(job.attemptsMade, MAX_DOUBLINGS))
     this.#paused.add(job)
