@@ -156,9 +156,9 @@ test('an HSM that comes later and cannot do PSS gets no PSS handshake', async ()
   await sealgate.logged('ready')
   const tls12 = await sClient(sealgate.port(), ['-tls1_2'], '')
   expect(tls12.stdout).toMatch(/Peer signature type: RSA$/m)
-  // TLS 1.3 has no other scheme for RSA keys: refused at once, not after the deadline of a signature.
+  // TLS 1.3 has no other scheme for RSA keys, so it is not spoken: refused at once, not after the deadline of a signature.
   const tls13 = await sClient(sealgate.port(), ['-tls1_3'], '')
-  expect(tls13.stderr).toMatch(/alert handshake failure/)
+  expect(tls13.stderr).toMatch(/alert protocol version/)
   sealgate.markStarted()
   await sealgate.finish()
 })

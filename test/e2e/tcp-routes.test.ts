@@ -50,7 +50,7 @@ test.each([
 
 test('a connection that no route takes is closed, and the log says what it asked for', async () => {
   const client = await open('localhost', ['postgresql'])
-  await expect(once(client, 'end')).rejects.toMatchObject({ code: 'ECONNRESET' })
+  await new Promise((resolve) => client.once('close', resolve))
 
   await vi.waitFor(() => {
     const line = sealgate.lines.find(({ msg }) => msg === 'no upstream')

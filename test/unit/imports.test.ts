@@ -25,7 +25,7 @@ const TABLE: Readonly<Record<string, Rule>> = {
       ...['config', 'tls', 'hsm', 'audit', 'proxy', 'upstream', 'admin', 'metrics', 'native', 'drill'],
     ],
   },
-  check: { may: ['certificates', 'config', 'drill', 'tls'] },
+  check: { may: ['certificates', 'config', 'drill', 'native', 'tls'] },
   certificates: { may: ['config', 'hsm'] },
   cli: { may: ['app', 'check', 'audit', 'config', 'drill'] },
   drill: { may: ['config/nearest', 'hsm/ckr'] },

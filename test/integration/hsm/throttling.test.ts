@@ -64,7 +64,8 @@ test('a single member with a rate cap signs as much as it may, with few requests
   const signed = await signUntil(service.key(0), () => performance.now() > stopMs, 8)
 
   expect(signed).toBeGreaterThan(100)
-  expect((await metrics.hsmThrottled.get()).values[0]?.value).toBeLessThan(signed)
+  // Eight who ask again at once would be refused thousands of times.
+  expect((await metrics.hsmThrottled.get()).values[0]?.value).toBeLessThan(2 * signed)
 })
 
 test('one that answers nothing but busy rests at last, and comes back by its test signature', async () => {
