@@ -11,7 +11,7 @@ import {
 import type { ListenerOptions } from './config.ts'
 import type { Path } from './document.ts'
 import { type Context, checkReference, type Entry } from './entries.ts'
-import type { ListenerEntry, RouteEntry } from './schema.ts'
+import type { ListenerEntry, RouteEntry } from './listener-schema.ts'
 import { resolveListenerPolicy } from './tls-policy.ts'
 
 /** What a listener may refer to. */

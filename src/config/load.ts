@@ -18,16 +18,10 @@ import { type ConfigDocument, parseConfigDocument } from './document.ts'
 import { type Context, declaredNames, type Entry, soundEntries, warnUnused } from './entries.ts'
 import { readTextFile } from './files.ts'
 import { resolveHsm } from './hsms.ts'
+import { listenerSchema } from './listener-schema.ts'
 import { checkDistinct, resolveListener, upstreamsOf } from './listeners.ts'
 import { Report } from './report.ts'
-import {
-  auditSchema,
-  certificateSchema,
-  configSchema,
-  hsmSchema,
-  listenerSchema,
-  upstreamSchema,
-} from './schema.ts'
+import { auditSchema, certificateSchema, configSchema, hsmSchema, upstreamSchema } from './schema.ts'
 import { sound, structureFindings } from './structure.ts'
 import { checkSharedNames, checkSignable } from './tls-policy.ts'
 import { resolveUpstream } from './upstreams.ts'

@@ -1,22 +1,16 @@
 /**
  * Every key of the configuration: its type, bounds, default and what it is for. The parser, the JSON Schema
- * and config/README.md all come from here; nothing else knows a default.
+ * and config/README.md all come from here and the schemas it includes; nothing else knows a default. Long because it is a
+ * table.
  *
  * What a single value cannot tell (does the file exist, is there such an upstream) is checked in resolve.ts.
  */
 
 import { z } from 'zod'
-import { httpClientCertificateSchema, tcpClientCertificateSchema } from './client-certificate-schema.ts'
-import { address, duration, integer, name, network, path, size, text, threadCount } from './fields.ts'
-
-const SECOND = 1_000
-const MINUTE = 60 * SECOND
-const HOUR = 60 * MINUTE
-const DAY = 24 * HOUR
-const KIB = 1_024
-const MIB = 1_024 * KIB
-const GIB = 1_024 * MIB
-const UINT32_MAX = 0xffff_ffff
+import { address, duration, integer, name, path, size, text, threadCount } from './fields.ts'
+import { listenerSchema } from './listener-schema.ts'
+import { DAY, GIB, HOUR, KIB, MIB, MINUTE, SECOND, UINT32_MAX } from './quantities.ts'
+import { tlsPolicySchema } from './tls-policy-schema.ts'
 
 const environmentName = () =>
   z
@@ -103,51 +97,6 @@ const keySchema = z.strictObject({
     ),
 })
 
-const words = (what: string) =>
-  z
-    .array(text({ max: 64 }))
-    .min(1, 'is empty: leave it out, or name at least one')
-    .optional()
-    .meta({ 'x-type': `list of ${what}` })
-
-export type TlsPolicyEntry = z.output<typeof tlsPolicySchema>
-/** Without defaults: what is not named comes from the policy beneath. */
-const tlsPolicySchema = z.strictObject({
-  policy: z
-    .enum(['modern', 'intermediate'])
-    .optional()
-    .describe(
-      "Mozilla's configurations (Server Side TLS 5.7, without DHE): `modern` is TLS 1.3 only, `intermediate` adds TLS 1.2 with forward secrecy and AEAD. It sets versions, suites, groups and signature schemes; what stands beside it goes before it. Default: `intermediate` for a listener; for a certificate what the listener has.",
-    ),
-  versions: z
-    .array(z.enum(['TLSv1.2', 'TLSv1.3']))
-    .min(1, 'is empty: leave it out, or name at least one')
-    .optional()
-    .describe('Protocol versions.'),
-  tls12_suites: words('suites').describe(
-    "Cipher suites of TLS 1.2, most wanted first, in OpenSSL's names (`ECDHE-ECDSA-AES128-GCM-SHA256`); ECDHE only.",
-  ),
-  tls13_suites: words('suites').describe(
-    'Cipher suites of TLS 1.3, most wanted first (`TLS_AES_128_GCM_SHA256`).',
-  ),
-  groups: words('groups').describe(
-    'Key exchange groups, most wanted first (`X25519`, `P-256`). The named policies begin with `X25519MLKEM768` where Node has it (OpenSSL 3.5, Node 24); `sealgate check` shows what is in force.',
-  ),
-  signature_schemes: words('signature schemes').describe(
-    'Signature schemes, most wanted first (`ecdsa_secp256r1_sha256`). Of these, what the HSMs can do with the key is offered. Default: all.',
-  ),
-  tickets: integer({ min: 0, max: 8 })
-    .optional()
-    .describe(
-      'Session tickets after a full TLS 1.3 handshake; a TLS 1.2 client gets one. 0: no resumption, a signature for each connection. Default: 1.',
-    ),
-  ticket_lifetime: duration({ min: 1 * SECOND, max: 7 * DAY })
-    .optional()
-    .describe(
-      'How long a ticket is good; at most three `tls.ticket_rotation`, since older ticket keys are gone. Default: one `tls.ticket_rotation`.',
-    ),
-})
-
 export type CertificateEntry = z.output<typeof certificateSchema>
 export const certificateSchema = z
   .strictObject({
@@ -163,182 +112,6 @@ export const certificateSchema = z
       ),
   })
   .meta({ title: 'certificates[]' })
-
-const upstreamName = () => name().meta({ 'x-type': 'name of an upstream' })
-
-export type RouteEntry = z.output<typeof routeSchema>
-const routeSchema = z
-  .strictObject({
-    match: z
-      .strictObject({
-        host: text({ max: 255 })
-          .optional()
-          .describe('Host name, exact or with `*.` for one label. Absent: every host.'),
-        path: text()
-          .regex(/^\//, 'must start with "/"')
-          .optional()
-          .describe('Prefix of the path, starts with `/`. Absent: every path.'),
-      })
-      .optional()
-      .describe('What the route is for. Absent: every request.'),
-    upstream: upstreamName().describe('Who serves it.'),
-    client_certificate: z
-      .literal('require')
-      .optional()
-      .describe(
-        'require: a request on a connection without a client certificate gets a 403. The listener must ask for one.',
-      ),
-  })
-  .meta({ title: 'listeners[].routes[]' })
-
-export type TcpRouteEntry = z.output<typeof tcpRouteSchema>
-const tcpRouteSchema = z
-  .strictObject({
-    match: z
-      .strictObject({
-        server_name: text({ max: 255 })
-          .optional()
-          .describe(
-            'Server name that the client asked for, exact or with `*.` for one label. Absent: every name, and none.',
-          ),
-        alpn: text({ max: 255 })
-          .optional()
-          .describe(
-            "Application protocol that was agreed on; it must be in the listener's `alpn`. Absent: any, and none.",
-          ),
-      })
-      .optional()
-      .describe('What the route is for. Absent: every connection.'),
-    upstream: upstreamName().describe('Where the bytes go; its servers are `tcp://`.'),
-  })
-  .meta({ title: 'listeners[].routes[] with protocol: tcp' })
-
-const connectionLimits = {
-  max_connections: integer({ min: 1, max: 10_000_000 })
-    .optional()
-    .describe(
-      'Connections open at a time; one more is closed unanswered. Absent: as many as there are file descriptors.',
-    ),
-  max_handshakes: integer({ min: 1, max: 10_000_000 })
-    .optional()
-    .describe(
-      'Of those, handshakes under way at a time. Useful: what the HSMs sign within `tls.handshake_timeout`.',
-    ),
-}
-
-const proxyProtocol = () =>
-  z
-    .strictObject({
-      from: z
-        .array(network())
-        .min(1, 'is empty: name the networks of the balancers')
-        .meta({ 'x-type': 'list of networks' })
-        .describe(
-          'Where balancers are: connections from here must begin with a PROXY header, whose source becomes the client in logs and `X-Forwarded-For`. Everybody else speaks TLS at once and cannot claim an address.',
-        ),
-    })
-    .optional()
-    .describe('A balancer in front sends the PROXY protocol, version 1 or 2.')
-    .meta({ title: 'listeners[].proxy_protocol' })
-
-const listenerKeys = {
-  address: address().describe(
-    'Where to listen: an IP address and a port. `0.0.0.0` and `[::]` mean all addresses, port 0 any free one.',
-  ),
-  name: name()
-    .optional()
-    .describe('Name in logs and metrics. Default: `listeners[0]` for the first listener, and so on.'),
-}
-
-const listenerTls = () =>
-  tlsPolicySchema
-    .extend({
-      unknown_server_name: z
-        .enum(['default', 'refuse'])
-        .prefault('default')
-        .describe(
-          'A client that asks for a name no certificate has: `default` serves the first certificate, `refuse` ends with the alert unrecognized_name. A client that names no server gets the first certificate.',
-        ),
-    })
-    .prefault({})
-    .meta({ title: 'listeners[].tls' })
-    .describe('TLS on this listener. A certificate may have settings of its own on top.')
-
-export type ListenerEntry = z.output<typeof listenerSchema>
-export const listenerSchema = z.discriminatedUnion('protocol', [
-  z
-    .strictObject({
-      protocol: z.literal('http').describe('TLS in, HTTP/2 and HTTP/1.1 inside it, routed to upstreams.'),
-      ...listenerKeys,
-      tls: listenerTls(),
-      misdirected: z
-        .enum(['refuse', 'serve'])
-        .prefault('refuse')
-        .describe(
-          "A request for a host that the connection's certificate does not have: `refuse` answers 421 (RFC 9110 §15.5.20), and the client comes again over a connection of its own. Served in any case: the name the client asked for in TLS, and IP addresses.",
-        ),
-      routes: z
-        .array(routeSchema)
-        .min(1, 'is empty: give at least one route')
-        .optional()
-        .meta({ 'x-type': 'list of routes' })
-        .describe('Tried in order; the first that matches serves the request, none is a 404.'),
-      upstream: upstreamName().optional().describe('Short for one route that matches everything.'),
-      max_header: size({ min: 1 * KIB, max: 1_024 * KIB })
-        .prefault('16KiB')
-        .describe('All headers of a request together; more is a 431. Raise it for large cookies or tokens.'),
-      header_timeout: duration({ min: 100, max: 10 * MINUTE })
-        .prefault('10s')
-        .describe('From the first byte of a request to the end of its headers. Stops slow-header attacks.'),
-      keep_alive: duration({ min: 1 * SECOND, max: 1 * DAY })
-        .prefault('75s')
-        .describe(
-          'A connection without a request is closed after this. Keep it above the idle timeout of a load balancer in front.',
-        ),
-      proxy_protocol: proxyProtocol(),
-      ...connectionLimits,
-      client_certificate: httpClientCertificateSchema
-        .optional()
-        .describe('Clients are asked for a certificate (mTLS). Absent: they are not.'),
-    })
-    .meta({ title: 'listeners[] with protocol: http' }),
-  z
-    .strictObject({
-      protocol: z.literal('tcp').describe('TLS in, the bytes as they are to an upstream.'),
-      ...listenerKeys,
-      tls: listenerTls(),
-      routes: z
-        .array(tcpRouteSchema)
-        .min(1, 'is empty: give at least one route')
-        .optional()
-        .meta({ 'x-type': 'list of routes' })
-        .describe(
-          'Tried in order; the first that matches takes the connection, and one that none takes is closed.',
-        ),
-      upstream: upstreamName()
-        .optional()
-        .describe('Short for one route that matches everything; its servers are `tcp://`.'),
-      alpn: z
-        .array(text({ max: 255 }))
-        .prefault([])
-        .meta({ 'x-type': 'list of text' })
-        .describe(
-          'Application protocols to agree on (RFC 7301), most wanted first. Absent: none is negotiated.',
-        ),
-      proxy_protocol: proxyProtocol(),
-      ...connectionLimits,
-      client_certificate: tcpClientCertificateSchema
-        .optional()
-        .describe('Clients are asked for a certificate (mTLS). Absent: they are not.'),
-    })
-    .meta({ title: 'listeners[] with protocol: tcp' }),
-  z
-    .strictObject({
-      protocol: z.literal('redirect').describe('Plain HTTP in; every request is redirected to https.'),
-      ...listenerKeys,
-    })
-    .meta({ title: 'listeners[] with protocol: redirect' }),
-])
 
 export type UpstreamEntry = z.output<typeof upstreamSchema>
 export const upstreamSchema = z

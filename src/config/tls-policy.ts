@@ -13,7 +13,7 @@ import type { ListenerOptions } from './config.ts'
 import type { Path } from './document.ts'
 import type { Context, Entry } from './entries.ts'
 import { suggestion } from './nearest.ts'
-import type { TlsPolicyEntry } from './schema.ts'
+import type { TlsPolicyEntry } from './tls-policy-schema.ts'
 
 /**
  * A listener's own policy, complete.
