@@ -3,7 +3,7 @@
  *
  * The operator's window first, then HSMs, TLS, the HTTP workers, and last the listeners: they stay closed until somebody
  * can sign, because a refused connection is one that a balancer takes elsewhere. Nothing else in Sealgate knows more
- * than one part.
+ * than one part. Long because the whole order stands here, beside what undoes it.
  */
 
 import { lookup } from 'node:dns/promises'

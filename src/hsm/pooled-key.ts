@@ -2,7 +2,7 @@
  * A certificate's key, held by one or more members: who signs, who signs instead, and when it is too late.
  *
  * Rules 2, 3, 4 and 6 of the pool (README.md) are here. No signature sets a timer: deadlines, hedges and pauses are
- * looked at by `tick`, so they come up to one tick late.
+ * looked at by `tick`, so they come up to one tick late. Long because all ways of a signature stand beside each other.
  */
 
 import type { KeyObject } from 'node:crypto'
