@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// JavaScript's Terminator. Long because every value that crosses the border is taken apart or put together here.
+// JavaScript's Terminator. Long because every value that crosses the border is taken apart or put together
+// here.
 #include <memory>
 
 #include "binding.h"
