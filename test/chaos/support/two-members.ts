@@ -127,14 +127,23 @@ export class TwoMembers implements AsyncDisposable {
     return pid
   }
 
-  /** @returns how many milliseconds it took. @throws when it has not come up within ten seconds. */
-  async untilUp(member: MemberName, except?: { readonly pid: number }): Promise<number> {
+  /** @returns how many milliseconds it took. @throws when it has not come up within ten seconds, or `timeout`. */
+  async untilUp(
+    member: MemberName,
+    {
+      except,
+      timeout = HEAL.timeout,
+    }: { readonly except?: { readonly pid: number }; readonly timeout?: number } = {},
+  ): Promise<number> {
     const began = nowMs()
-    await vi.waitFor(async () => {
-      const { state, pid } = await this.status(member)
-      expect(state).toBe('up')
-      if (except !== undefined) expect(pid).not.toBe(except.pid)
-    }, HEAL)
+    await vi.waitFor(
+      async () => {
+        const { state, pid } = await this.status(member)
+        expect(state).toBe('up')
+        if (except !== undefined) expect(pid).not.toBe(except.pid)
+      },
+      { ...HEAL, timeout },
+    )
     return nowMs() - began
   }
 
