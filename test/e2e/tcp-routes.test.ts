@@ -7,6 +7,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { listen, port } from '../integration/proxy/support/front-server.ts'
 import { type Sealgate, startSealgate } from '../support/sealgate.ts'
 import { Site } from '../support/site.ts'
+import { sClient } from '../support/tools.ts'
 
 let site: Site
 let servers: Record<'database' | 'broker', Server>
@@ -49,8 +50,8 @@ test.each([
 })
 
 test('a connection that no route takes is closed, and the log says what it asked for', async () => {
-  const client = await open('localhost', ['postgresql'])
-  await new Promise((resolve) => client.once('close', resolve))
+  const { stderr } = await sClient(sealgate.port('tcp'), ['-servername', 'localhost', '-alpn', 'postgresql'])
+  expect(stderr).toContain('errno=104') // ECONNRESET: not an end that could be taken for an answer
 
   await vi.waitFor(() => {
     const line = sealgate.lines.find(({ msg }) => msg === 'no upstream')
