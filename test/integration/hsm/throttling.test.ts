@@ -56,7 +56,7 @@ test('a rate cap brings the limit down within a second and fails nobody; without
   await eventually(() => status().inFlight === 0, 'nothing is in flight')
 })
 
-test('a single member with a rate cap signs as much as it may, with few requests in vain', async () => {
+test('a single member with a rate cap signs as much as it may, with fewer than two requests in vain for each', async () => {
   faults.set('C_Sign rate 50')
   const { service, metrics } = await start(['hsm-b'])
   const stopMs = performance.now() + 3_000
