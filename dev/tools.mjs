@@ -52,6 +52,14 @@ export const TEST_TOOLS = [
     apk: ['p11-kit', 'p11-kit-server'],
     brew: ['p11-kit'],
   }),
+  // Ticket keys may be kept in Redis; reports are looked at in a browser.
+  command('redis-server', { apt: ['redis-server'], dnf: ['redis'], apk: ['redis'], brew: ['redis'] }),
+  command('chromium', {
+    apt: ['chromium'],
+    dnf: ['chromium'],
+    apk: ['chromium'],
+    brew: ['--cask', 'chromium'],
+  }),
   // The native tests link the C++ parts outside Node, so they need what Node brings otherwise.
   header('openssl/ssl.h', {
     apt: ['libssl-dev'],
