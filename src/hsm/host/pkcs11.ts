@@ -6,14 +6,24 @@
 import { createRequire } from 'node:module'
 import { constants } from 'node:os'
 
-import type { Attribute, Handle, Mechanism, RsaPSS as RsaPssParameters, Template, TokenInfo } from 'pkcs11js'
+import type {
+  Attribute,
+  Handle,
+  Mechanism,
+  MechanismInfo,
+  ModuleInfo,
+  RsaPSS as RsaPssParameters,
+  SlotInfo,
+  Template,
+  TokenInfo,
+} from 'pkcs11js'
 
 import { returnValue } from '../ckr.ts'
 
 // CommonJS without analysable exports: an import would see only its default.
 const binding: typeof import('pkcs11js') = createRequire(import.meta.url)('pkcs11js')
 
-export type { Handle, Mechanism, RsaPssParameters, Template, TokenInfo }
+export type { Handle, Mechanism, MechanismInfo, ModuleInfo, RsaPssParameters, SlotInfo, Template, TokenInfo }
 
 /** A PKCS#11 function returned something else than CKR_OK. */
 export class Pkcs11Error extends Error {
@@ -31,6 +41,16 @@ export class Pkcs11Error extends Error {
 /** The module could not be loaded; the message is the dynamic linker's. */
 export class ModuleLoadError extends Error {
   override readonly name = 'ModuleLoadError'
+}
+
+let announce: ((call: string) => void) | undefined
+
+/**
+ * For whoever has to say which call never returned, or ended the process: gets the name of each function just before
+ * it is called, on the same thread; not those of `signAsync`.
+ */
+export function announceCalls(listener: (call: string) => void): void {
+  announce = listener
 }
 
 /**
@@ -66,8 +86,21 @@ export class Pkcs11Module {
     call('C_Finalize', () => this.#pkcs11.C_Finalize())
   }
 
+  info(): ModuleInfo {
+    return call('C_GetInfo', () => this.#pkcs11.C_GetInfo())
+  }
+
   slotsWithToken(): readonly Handle[] {
     return call('C_GetSlotList', () => this.#pkcs11.C_GetSlotList(true))
+  }
+
+  /** Empty ones too. */
+  slots(): readonly Handle[] {
+    return call('C_GetSlotList', () => this.#pkcs11.C_GetSlotList(false))
+  }
+
+  slotInfo(slot: Handle): SlotInfo {
+    return call('C_GetSlotInfo', () => this.#pkcs11.C_GetSlotInfo(slot))
   }
 
   tokenInfo(slot: Handle): TokenInfo {
@@ -76,6 +109,10 @@ export class Pkcs11Module {
 
   mechanisms(slot: Handle): ReadonlySet<number> {
     return new Set(call('C_GetMechanismList', () => this.#pkcs11.C_GetMechanismList(slot)))
+  }
+
+  mechanismInfo(slot: Handle, mechanism: number): MechanismInfo {
+    return call('C_GetMechanismInfo', () => this.#pkcs11.C_GetMechanismInfo(slot, mechanism))
   }
 
   /** Read-write and serial: some HSMs refuse read-only sessions, and the standard all parallel ones. */
@@ -115,16 +152,25 @@ export class Pkcs11Module {
   /** undefined: the object has no such attribute, or keeps it to itself. */
   attribute(session: Handle, object: Handle, type: number): Buffer | undefined {
     try {
-      const template: Attribute[] = [{ type }]
-      const value = this.#pkcs11.C_GetAttributeValue(session, object, template)[0]?.value
-      return Buffer.isBuffer(value) && value.length > 0 ? value : undefined
+      return this.readAttribute(session, object, type)
     } catch {
       return undefined
     }
   }
 
+  /** The same, and whoever asks learns why there is no value. @returns undefined: an empty one. */
+  readAttribute(session: Handle, object: Handle, type: number): Buffer | undefined {
+    const template: Attribute[] = [{ type }]
+    const value = call(
+      'C_GetAttributeValue',
+      () => this.#pkcs11.C_GetAttributeValue(session, object, template)[0]?.value,
+    )
+    return Buffer.isBuffer(value) && value.length > 0 ? value : undefined
+  }
+
   signInit(session: Handle, mechanism: Mechanism, key: Handle): void {
     // Without the helper and its closure: this is called for every handshake.
+    announce?.('C_SignInit')
     try {
       this.#pkcs11.C_SignInit(session, mechanism, key)
     } catch (error) {
@@ -134,6 +180,7 @@ export class Pkcs11Module {
 
   /** Blocks until signed. @returns the length of the signature, which is at the start of `output`. */
   sign(session: Handle, input: Buffer, output: Buffer): number {
+    announce?.('C_Sign')
     try {
       return this.#pkcs11.C_Sign(session, input, output).length
     } catch (error) {
@@ -181,6 +228,7 @@ function isolate(path: string): void {
 const RTLD_NODELETE = 0x1000
 
 function call<T>(name: string, run: () => T): T {
+  announce?.(name)
   try {
     return run()
   } catch (error) {
