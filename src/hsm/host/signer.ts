@@ -1,16 +1,16 @@
 /** Turns sign requests into PKCS#11 calls and answers each of them exactly once. */
 
-import { hash } from 'node:crypto'
 import { type SignatureScheme, schemeByCodePoint } from '../../signing.ts'
 import { returnValue } from '../ckr.ts'
 import type { FailedCall, FailedReason } from '../frames.ts'
-import { MECHANISMS, type MechanismRow } from '../mechanism.ts'
+import { MECHANISMS } from '../mechanism.ts'
 import { CallMode } from './call-mode.ts'
 import { isRawEcdsaLength, writeEcdsaSignature } from './ecdsa-signature.ts'
 import type { KeyObject } from './key-objects.ts'
 import { isPermitted } from './key-use-policy.ts'
 import type { Login } from './login.ts'
-import { CK, type Handle, type Mechanism, Pkcs11Error, type RsaPssParameters } from './pkcs11.ts'
+import { inputOf, mechanismOf } from './operation.ts'
+import { type Handle, type Mechanism, Pkcs11Error } from './pkcs11.ts'
 import { type Session, SessionPool } from './session-pool.ts'
 import type { Token } from './token.ts'
 
@@ -35,7 +35,6 @@ export interface Health {
 interface Plan {
   readonly scheme: SignatureScheme
   readonly mechanism: Mechanism
-  readonly prefix: Uint8Array
   readonly rawRs: boolean
   readonly key: KeyObject
   readonly callMode: CallMode
@@ -147,7 +146,7 @@ export class Signer {
       this.#refuse(request, 'busy')
       return
     }
-    const input = inputFor(plan, message)
+    const input = inputOf(plan.scheme, message)
     const operation = { request, plan, bench, input, startedAtMs: 0, retried: false, answered: false }
     if (this.#waiting.length > 0 || !this.#start(operation)) this.#wait(operation)
   }
@@ -286,30 +285,15 @@ function plansFor(key: KeyObject): ReadonlyMap<number, Plan> {
   for (const codePoint of key.schemes) {
     const scheme = schemeByCodePoint(codePoint)
     if (scheme === undefined) continue
-    const row = MECHANISMS[scheme.name]
     plans.set(codePoint, {
       scheme,
-      mechanism: {
-        mechanism: row.mechanism,
-        ...(row.pss && { parameter: pssParameters(row.pss, scheme) }),
-      },
-      prefix: row.prefix,
-      rawRs: row.output === 'raw-rs',
+      mechanism: mechanismOf(scheme),
+      rawRs: MECHANISMS[scheme.name].output === 'raw-rs',
       key,
       callMode: new CallMode(),
     })
   }
   return plans
-}
-
-function pssParameters(pss: NonNullable<MechanismRow['pss']>, scheme: SignatureScheme): RsaPssParameters {
-  return { type: CK.CK_PARAMS_RSA_PSS, ...pss, saltLen: scheme.saltLength ?? 0 }
-}
-
-function inputFor(plan: Plan, message: Uint8Array): Buffer {
-  if (plan.scheme.hash === undefined) return Buffer.from(message)
-  const digest = hash(plan.scheme.hash, message, 'buffer')
-  return plan.prefix.length === 0 ? digest : Buffer.concat([plan.prefix, digest])
 }
 
 function failedCall(name: string | undefined): FailedCall {
