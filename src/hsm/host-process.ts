@@ -71,7 +71,7 @@ export class HostProcess {
     this.#events = options.events
     this.#child = spawn(process.execPath, [options.entry, hsm.name], {
       stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-      env: environment(hsm),
+      env: hostEnvironment(hsm),
     })
     this.#child.on('error', (error) => this.#exit(`could not be started: ${error.message}`))
     this.#child.on('exit', (status, signal) =>
@@ -200,15 +200,17 @@ export class HostProcess {
 /**
  * An allowlist: the front process's environment may hold other members' PINs and what else the operator put there.
  * The thread pool has to be larger than the number of blocking C_Sign calls, or they would wait for each other.
+ *
+ * @param threads how many of those there may be at once.
  */
-function environment(hsm: HsmOptions): NodeJS.ProcessEnv {
+export function hostEnvironment(hsm: HsmOptions, threads = hsm.sessions): NodeJS.ProcessEnv {
   const env: NodeJS.ProcessEnv = {}
   for (const name of INHERITED) {
     const value = process.env[name]
     if (value !== undefined) env[name] = value
   }
   if ('env' in hsm.pin) env[hsm.pin.env] = process.env[hsm.pin.env]
-  return { ...env, ...hsm.env, UV_THREADPOOL_SIZE: String(Math.min(hsm.sessions + 4, MAX_THREADPOOL)) }
+  return { ...env, ...hsm.env, UV_THREADPOOL_SIZE: String(Math.min(threads + 4, MAX_THREADPOOL)) }
 }
 
 const INHERITED = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'USER', 'LD_LIBRARY_PATH']

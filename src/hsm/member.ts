@@ -20,6 +20,7 @@ import { Latency } from './latency.ts'
 import { MemberKeys, type WantedKey } from './member-keys.ts'
 import type { MemberMetrics } from './member-metrics.ts'
 import { type ProblemMessage, problemError, type ReadyMessage, type RecoveringMessage } from './messages.ts'
+import { OpeningLimit } from './opening-limit.ts'
 import type { HsmOptions } from './options.ts'
 import { type SignFailure, signFailureError } from './sign-failure.ts'
 import type { Attempt } from './sign-job.ts'
@@ -54,6 +55,7 @@ export class Member {
   readonly #mistakeBackOff = new BackOff({ firstMs: 250, capMs: 2000 })
   readonly #restBackOff = new BackOff({ firstMs: 200, capMs: 800 })
   readonly #inFlight = new InFlight()
+  readonly #openingLimit = new OpeningLimit()
   #state: MemberState = 'down'
   #sinceMs = Date.now()
   #untilMs: number | undefined
@@ -204,8 +206,9 @@ export class Member {
   }
 
   #spawn(): void {
-    this.#enter('starting', START_LIMIT_MS, () =>
-      this.#kill(`the module was not ready after ${START_LIMIT_MS / 1000} s`),
+    const limitMs = this.#openingLimit.ms
+    this.#enter('starting', limitMs, () =>
+      this.#killHung(`the module was not ready after ${Math.round(limitMs)} ms`),
     )
     this.#problem = undefined
     this.#wasUp = false
@@ -239,6 +242,7 @@ export class Member {
   #ready(message: ReadyMessage): void {
     if (this.#state !== 'starting' && this.#state !== 'recovering') return
     this.#token = message.token
+    this.#openingLimit.opened(message.openingMs)
     if (message.loggedIn) {
       this.#options.onUse({ kind: 'login', hsm: this.name, token: message.token, result: 'ok' })
     }
@@ -380,9 +384,9 @@ export class Member {
     this.#log(error, { rung, attempt }, `${error.message}; recovering`)
     if (this.#climb === undefined) this.#climb = new Climb(message)
     else this.#climb.takes(message)
-    const { limitMs } = this.#climb
+    const limitMs = this.#climb.limitMs(this.#openingLimit.ms)
     this.#enter('recovering', limitMs, () =>
-      this.#kill(`rung ${rung} of its recovery took more than ${limitMs} ms`),
+      this.#killHung(`rung ${rung} of its recovery took more than ${Math.round(limitMs)} ms`),
     )
     this.#setSessions(0, this.#sessions.limit)
     this.#failInFlight('ERR_HSM_SESSION_LOST', 'the host recovers, with the signature in flight')
@@ -394,6 +398,12 @@ export class Member {
     this.#problem = this.#error('ERR_HSM_HOST_EXITED', `host killed: ${reason}`)
     this.#enter('down')
     this.#host?.kill(reason)
+  }
+
+  /** While the token is opened, or part of that is done again. */
+  #killHung(reason: string): void {
+    this.#openingLimit.hung()
+    this.#kill(reason)
   }
 
   #trouble(problem: ProblemMessage): void {
@@ -497,8 +507,6 @@ export class Member {
   }
 }
 
-// Some tokens need 20 s for C_Initialize and login.
-const START_LIMIT_MS = 30_000
 // Found out when a host starts, and seldom cured by time.
 const MISTAKES: ReadonlySet<string> = new Set([
   'ERR_HSM_MODULE',

@@ -33,6 +33,8 @@ export interface ReadyMessage {
   readonly token: { readonly label: string; readonly serial: string }
   /** C_Login was accepted since the last `ready`. */
   readonly loggedIn: boolean
+  /** How long the token took to open when it last was, from C_Initialize to the last key found; whole milliseconds. */
+  readonly openingMs: number
   /** Signatures that may be in flight: the configured number or the token's limit minus one. */
   readonly sessions: number
   readonly keys: readonly KeyState[]
@@ -107,6 +109,7 @@ export function parseReady(payload: Buffer): ReadyMessage {
   return {
     token: { label: string(token['label'], 'label'), serial: string(token['serial'], 'serial') },
     loggedIn: fields['loggedIn'] === true,
+    openingMs: integer(fields['openingMs'], 'openingMs'),
     sessions: integer(fields['sessions'], 'sessions'),
     keys: list(fields['keys'], 'keys').map((item) => {
       const key = record(item, 'key')

@@ -47,7 +47,7 @@ test(
           acts += 1
         }
         stage.clearFaults(member)
-        slowestHealMs = Math.max(slowestHealMs, await stage.untilUp(member, { timeout: HEAL_MS }))
+        slowestHealMs = Math.max(slowestHealMs, await stage.untilUp(member))
       }
       return { acts, slowestHealMs: Math.round(slowestHealMs) }
     })
@@ -86,12 +86,6 @@ function killIfThere(pid: number, signal: NodeJS.Signals): void {
     process.kill(pid, signal)
   } catch {}
 }
-
-/**
- * A call may hang for ever just when the token is opened anew; what ends it is the limit of that rung, 30 s
- * (src/hsm/README.md), and then a new host starts.
- */
-const HEAL_MS = 35_000
 
 /** V8 lets it grow with the load, by tens of MiB and without giving them back: nothing to tell a leak from. */
 const YOUNG_GENERATION_OF_ONE_SIZE = { NODE_OPTIONS: '--max-semi-space-size=1' }

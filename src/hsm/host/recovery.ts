@@ -45,6 +45,7 @@ export class Recovery {
   /** C_Initialize was called. */
   #started = false
   #doneAtMs = 0
+  #openingMs = 0
 
   /** @throws {Problem} when the module does not load. */
   constructor(options: ConfigureMessage, answers: Answers, events: RecoveryEvents) {
@@ -150,8 +151,10 @@ export class Recovery {
     if (this.#started) this.#finalize()
     this.#started = true
     this.#token = undefined
+    const beganMs = performance.now()
     const token = openToken(this.module, this.#options, this.#login)
     this.#findKeys(token)
+    this.#openingMs = Math.round(performance.now() - beganMs)
     this.#token = token
   }
 
@@ -189,6 +192,7 @@ export class Recovery {
     this.#events.ready({
       token: { label: token.label, serial: token.serial },
       loggedIn: this.#login.takeAccepted(),
+      openingMs: this.#openingMs,
       sessions: token.sessionLimit,
       keys: this.#keys.map(({ state }) => state),
     })

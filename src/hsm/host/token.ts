@@ -33,7 +33,11 @@ export function loadModule(path: string): Pkcs11Module {
 }
 
 /** Starts the module, finds the token, logs in. @throws {Problem | Pkcs11Error} */
-export function openToken(module: Pkcs11Module, options: ConfigureMessage, login: Login): Token {
+export function openToken(
+  module: Pkcs11Module,
+  options: ConfigureMessage,
+  login: Pick<Login, 'perform'>,
+): Token {
   const wasRunning = startModule(module, options)
   const { slot, info } = findSlot(module, options)
   // Its C_Finalize failed: what was open before it still is.

@@ -161,6 +161,30 @@ describe('one of two members, under load', () => {
     await eventually(() => status('hsm-b').state === 'up', 'hsm-b is up again')
   })
 
+  test.each(['C_Initialize', 'C_FindObjects'])(
+    'an opening that hangs in %s ends after five seconds, in the host that had the token open and in the next',
+    async (call) => {
+      const { service } = await start()
+      const host = status('hsm-b').pid
+
+      faults.set('C_Sign rv CKR_TOKEN_NOT_PRESENT', `${call} hang`)
+      const load = signUntil(service.key(0), () => status('hsm-b').restarts > 1, 1)
+      await eventually(() => status('hsm-b').recovery?.rung === 'module', 'hsm-b opens its token again')
+      const beganAtMs = performance.now()
+      await eventually(() => status('hsm-b').pid !== host, 'its host is gone')
+      await eventually(() => status('hsm-b').restarts === 2, 'so is the next')
+      const tookMs = performance.now() - beganAtMs
+      faults.clear()
+
+      expect(await load).toBeGreaterThan(0)
+      expect(tookMs).toBeGreaterThan(10_000)
+      expect(tookMs).toBeLessThan(13_000)
+      expect(running?.lines.join()).toContain('rung module of its recovery took more than 5000 ms')
+      expect(running?.lines.join()).toContain('the module was not ready after 5000 ms')
+      await eventually(() => status('hsm-b').state === 'up', 'hsm-b is up again')
+    },
+  )
+
   test('a hung C_Sign costs its signature the hedge delay', async () => {
     const { service } = await start()
     const key = service.key(0)

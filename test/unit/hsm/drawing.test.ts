@@ -5,6 +5,7 @@ import { createRequire } from 'node:module'
 import { expect, test } from 'vitest'
 
 import { RUNGS, returnValue } from '../../../src/hsm/ckr.ts'
+import { Climb } from '../../../src/hsm/climb.ts'
 import { WAYS } from '../../../src/hsm/member-life.ts'
 
 const readme = readFileSync(new URL('../../../src/hsm/README.md', import.meta.url), 'utf8')
@@ -17,6 +18,20 @@ test('the arrows between the states are those of the table', () => {
 
   expect(drawn.length).toBeGreaterThan(15)
   expect(drawn.sort()).toEqual(known.sort())
+})
+
+test('each rung says how long it may take', () => {
+  const problem = { code: 'ERR_HSM_FAILED', message: '', rv: null, call: null, final: false } as const
+  const openingMs = 12_345
+  const limits = RUNGS.map((rung) => {
+    if (rung === 'host') return ''
+    const limitMs = new Climb({ rung, attempt: 1, problem }).limitMs(openingMs)
+    return limitMs === openingMs ? 'an opening' : `${limitMs / 1000} s`
+  })
+
+  const drawn = [...readme.matchAll(/^\| `(\w+)` +\|[^|]*\| ([^|]*?) *\|.*\|$/gm)]
+  const shown = RUNGS.map((rung) => drawn.find(([, name]) => name === rung)?.[2])
+  expect(shown).toEqual(limits)
 })
 
 test('the rungs are drawn in their order, each with the return values that start there', () => {

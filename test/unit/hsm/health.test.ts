@@ -6,6 +6,7 @@ import { BackOff } from '../../../src/hsm/back-off.ts'
 import { Breaker } from '../../../src/hsm/breaker.ts'
 import { CallMode } from '../../../src/hsm/host/call-mode.ts'
 import { Latency } from '../../../src/hsm/latency.ts'
+import { OpeningLimit } from '../../../src/hsm/opening-limit.ts'
 
 describe('the call mode', () => {
   test('stays on this thread while calls are quick', () => {
@@ -95,6 +96,39 @@ describe('the breaker', () => {
     }
 
     expect(opened).toEqual({ slow: false, silent: true })
+  })
+})
+
+describe('the limit of an opening', () => {
+  test('is 30 s for a token that has never opened, whatever became of the hosts', () => {
+    const limit = new OpeningLimit()
+    limit.hung()
+
+    expect(limit.ms).toBe(30_000)
+  })
+
+  test.each([
+    { lastMs: 80, limitMs: 5_000 },
+    { lastMs: 700, limitMs: 7_000 },
+    { lastMs: 20_000, limitMs: 30_000 },
+  ])('is $limitMs ms after one that took $lastMs ms', ({ lastMs, limitMs }) => {
+    const limit = new OpeningLimit()
+    limit.opened(lastMs)
+
+    expect(limit.ms).toBe(limitMs)
+  })
+
+  test('doubles from the second host on that it has cost, and starts anew when the token opens', () => {
+    const limit = new OpeningLimit()
+    limit.opened(80)
+    const limits = Array.from({ length: 5 }, () => {
+      limit.hung()
+      return limit.ms
+    })
+
+    expect(limits).toEqual([5_000, 10_000, 20_000, 30_000, 30_000])
+    limit.opened(80)
+    expect(limit.ms).toBe(5_000)
   })
 })
 

@@ -29,7 +29,7 @@ describe('what a host says of its recovery', () => {
   })
 
   test('a login is one only if the host says so', () => {
-    const ready = { token: { label: 'web', serial: '1' }, sessions: 1, keys: [] }
+    const ready = { token: { label: 'web', serial: '1' }, openingMs: 300, sessions: 1, keys: [] }
 
     expect(parseReady(payload(ready)).loggedIn).toBe(false)
     expect(parseReady(payload({ ...ready, loggedIn: true })).loggedIn).toBe(true)
