@@ -106,6 +106,14 @@ export const ERROR_REFERENCE = {
     cure: 'Look at the first attempt.',
   },
   ERR_HSM_CLOSED: { means: 'A signature was asked for after the end.', cure: 'Report it.' },
+  ERR_TOKEN_CRASHED: {
+    means: 'The PKCS#11 module crashed the process of an operator’s command.',
+    cure: 'The message has what it printed; ask the vendor for a newer module.',
+  },
+  ERR_TOKEN_TIMEOUT: {
+    means: 'The PKCS#11 module did not answer an operator’s command in time.',
+    cure: 'See whether the HSM is reachable and its vendor’s own tool gets an answer.',
+  },
   ERR_AUDIT_FILE: {
     means: 'The audit log cannot be opened at the start.',
     cure: 'Give the user that runs Sealgate the right to write in its directory.',

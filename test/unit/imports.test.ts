@@ -35,6 +35,7 @@ const TABLE: Readonly<Record<string, Rule>> = {
   },
   tls: { may: ['native'] },
   hsm: { may: [] },
+  token: { may: ['hsm'] },
   // It records what the pool tells it, and checks signatures as the pool does.
   audit: { may: ['hsm/verify-signature'], types: ['hsm/key-use', 'hsm/options'] },
   proxy: { may: ['upstream', 'native'] },

@@ -1,0 +1,86 @@
+/**
+ * Entry of a job's process, which alone loads the PKCS#11 module and reads the PIN. Started by run-token-job.ts.
+ *
+ * Unlike an hsm host it does what it is told: it is started by an operator's command, has no part in serving
+ * anybody, and ends with its one job.
+ */
+
+import { Worker } from 'node:worker_threads'
+
+import { SealgateError } from '../errors.ts'
+import { Login } from '../hsm/host/login.ts'
+import { Pkcs11Error, type Pkcs11Module } from '../hsm/host/pkcs11.ts'
+import { Problem, problemMessage } from '../hsm/host/problem.ts'
+import { loadModule, openToken } from '../hsm/host/token.ts'
+import type { ConfigureMessage } from '../hsm/messages.ts'
+import type { JobContext, JobHsm, TokenJob } from './job.ts'
+import type { JobMessage, StartMessage } from './messages.ts'
+
+// Ctrl-C reaches the whole group; the command decides what becomes of its job, and its end is this process's end.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
+
+const watchdog = new Worker(new URL('../hsm/host/watchdog.js', import.meta.url), {
+  workerData: { parent: process.ppid },
+  resourceLimits: { maxOldGenerationSizeMb: 8, maxYoungGenerationSizeMb: 1 },
+})
+watchdog.unref()
+
+let module: Pkcs11Module | undefined
+process.once('message', (start: StartMessage) => void perform(start))
+process.once('disconnect', leave)
+process.on('uncaughtException', (error) => endWith(failure(error)))
+
+async function perform({ job: url, hsm, args }: StartMessage): Promise<void> {
+  process.title = `sealgate-job ${hsm.name}`
+  try {
+    const { job }: { readonly job: TokenJob } = await import(url)
+    const context: JobContext = { hsm, args, progress: (value) => say({ kind: 'progress', value }) }
+    endWith({ kind: 'result', value: await run(job, context) })
+  } catch (error) {
+    endWith(failure(error))
+  }
+}
+
+function run(job: TokenJob, context: JobContext): unknown {
+  const { hsm } = context
+  if (job.opens === 'nothing') return job.run(context)
+  module = loadModule(hsm.module)
+  if (job.opens === 'without-login') return job.run(openToken(module, configuration(hsm), NO_LOGIN), context)
+  const login = new Login(hsm)
+  const token = openToken(module, configuration(hsm), login)
+  const authenticate: (session: typeof token.session) => void = (session) =>
+    login.performForSignature(token.module, token.slot, session)
+  return job.run({ ...token, authenticate }, context)
+}
+
+const NO_LOGIN = { perform: () => false }
+
+function configuration(hsm: JobHsm): ConfigureMessage {
+  return { ...hsm, hsm: hsm.name, initialize: hsm.initialize ?? null, keys: [] }
+}
+
+function failure(error: unknown): JobMessage {
+  if (error instanceof Problem || error instanceof Pkcs11Error)
+    return { kind: 'failed', ...problemMessage(error) }
+  const code = error instanceof SealgateError ? error.code : null
+  const message = error instanceof Error ? error.message : String(error)
+  return { kind: 'failed', code, message, rv: null, call: null }
+}
+
+function say(message: JobMessage, said?: () => void): void {
+  process.send?.(message, undefined, undefined, said)
+}
+
+function endWith(message: JobMessage): void {
+  say(message, leave)
+}
+
+/** As an hsm host leaves: the module may say goodbye to the HSM, but its exit handlers do not run. */
+function leave(): void {
+  try {
+    module?.finalize()
+  } catch {
+    // There is nobody left to tell.
+  }
+  process.kill(process.pid, 'SIGKILL')
+}

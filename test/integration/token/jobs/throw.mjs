@@ -1,0 +1,6 @@
+export const job = {
+  opens: 'nothing',
+  run() {
+    throw new TypeError('nobody foresaw it')
+  },
+}
