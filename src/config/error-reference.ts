@@ -130,6 +130,23 @@ export const ERROR_REFERENCE = {
     means: '`sealgate audit verify` cannot read a file it was given.',
     cure: 'Name the files of the log, all of them: `audit.jsonl*`.',
   },
+  ERR_BENCH_READ: {
+    means: 'A report of `sealgate bench` cannot be read.',
+    cure: 'Name the file that `--json FILE` has written.',
+  },
+  ERR_BENCH_REPORT: {
+    means: 'A file is no report of `sealgate bench sign`, is damaged, or is of another version.',
+    cure: 'Measure again with `sealgate bench sign --json FILE`.',
+  },
+  ERR_BENCH_WRITE: {
+    means: 'A report of `sealgate bench` cannot be written.',
+    cure: 'The message names the file and the reason.',
+  },
+  ERR_BENCH_TARGET: {
+    means:
+      'The listener that `sealgate bench handshake` was to drive is not there, or refuses its handshakes.',
+    cure: 'The message names the reason; an alert is explained in the log of the server.',
+  },
   ERR_UPSTREAM_CONNECT: {
     means: 'No connection to a server of the upstream.',
     cure: 'Is it running, and on that address?',
