@@ -9,6 +9,7 @@ import { constants } from 'node:os'
 import type {
   Attribute,
   Handle,
+  KeyPair,
   Mechanism,
   MechanismInfo,
   ModuleInfo,
@@ -204,6 +205,26 @@ export class Pkcs11Module {
       else done(undefined, signature.length)
     })
   }
+
+  /** In the token, when the templates say CKA_TOKEN. Blocks for as long as the HSM needs: RSA takes seconds. */
+  generateKeyPair(
+    session: Handle,
+    mechanism: Mechanism,
+    templates: { readonly publicKey: Template; readonly privateKey: Template },
+  ): KeyPair {
+    return call('C_GenerateKeyPair', () =>
+      this.#pkcs11.C_GenerateKeyPair(session, mechanism, templates.publicKey, templates.privateKey),
+    )
+  }
+
+  /** A secret key. */
+  generateKey(session: Handle, mechanism: Mechanism, template: Template): Handle {
+    return call('C_GenerateKey', () => this.#pkcs11.C_GenerateKey(session, mechanism, template))
+  }
+
+  destroyObject(session: Handle, object: Handle): void {
+    call('C_DestroyObject', () => this.#pkcs11.C_DestroyObject(session, object))
+  }
 }
 
 /**
@@ -248,7 +269,7 @@ function convert(name: string, error: unknown): Pkcs11Error {
 const CKS_RO_USER_FUNCTIONS = 1
 const CKS_RW_USER_FUNCTIONS = 3
 
-/** The constants that key search and login need, by their PKCS#11 names. */
+/** The constants that Sealgate needs, by their PKCS#11 names. */
 export const CK = {
   CKA_CLASS: binding.CKA_CLASS,
   CKA_ID: binding.CKA_ID,
@@ -257,8 +278,28 @@ export const CK = {
   CKA_MODULUS: binding.CKA_MODULUS,
   CKA_EC_POINT: binding.CKA_EC_POINT,
   CKA_ALWAYS_AUTHENTICATE: binding.CKA_ALWAYS_AUTHENTICATE,
+  CKA_TOKEN: binding.CKA_TOKEN,
+  CKA_PRIVATE: binding.CKA_PRIVATE,
+  CKA_SENSITIVE: binding.CKA_SENSITIVE,
+  CKA_ALWAYS_SENSITIVE: binding.CKA_ALWAYS_SENSITIVE,
+  CKA_EXTRACTABLE: binding.CKA_EXTRACTABLE,
+  CKA_NEVER_EXTRACTABLE: binding.CKA_NEVER_EXTRACTABLE,
+  CKA_LOCAL: binding.CKA_LOCAL,
+  CKA_SIGN: binding.CKA_SIGN,
+  CKA_SIGN_RECOVER: binding.CKA_SIGN_RECOVER,
+  CKA_VERIFY: binding.CKA_VERIFY,
+  CKA_ENCRYPT: binding.CKA_ENCRYPT,
+  CKA_DECRYPT: binding.CKA_DECRYPT,
+  CKA_WRAP: binding.CKA_WRAP,
+  CKA_UNWRAP: binding.CKA_UNWRAP,
+  CKA_DERIVE: binding.CKA_DERIVE,
+  CKA_MODULUS_BITS: binding.CKA_MODULUS_BITS,
+  CKA_PUBLIC_EXPONENT: binding.CKA_PUBLIC_EXPONENT,
+  CKA_EC_PARAMS: binding.CKA_EC_PARAMS,
+  CKA_VALUE_LEN: binding.CKA_VALUE_LEN,
   CKO_PRIVATE_KEY: binding.CKO_PRIVATE_KEY,
   CKO_PUBLIC_KEY: binding.CKO_PUBLIC_KEY,
+  CKO_SECRET_KEY: binding.CKO_SECRET_KEY,
   CKU_CONTEXT_SPECIFIC: binding.CKU_CONTEXT_SPECIFIC,
   CKF_LOGIN_REQUIRED: binding.CKF_LOGIN_REQUIRED,
   CKF_TOKEN_INITIALIZED: binding.CKF_TOKEN_INITIALIZED,
