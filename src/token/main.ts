@@ -11,8 +11,7 @@ import { SealgateError } from '../errors.ts'
 import { Login } from '../hsm/host/login.ts'
 import { Pkcs11Error, type Pkcs11Module } from '../hsm/host/pkcs11.ts'
 import { Problem, problemMessage } from '../hsm/host/problem.ts'
-import { loadModule, openToken } from '../hsm/host/token.ts'
-import type { ConfigureMessage } from '../hsm/messages.ts'
+import { loadModule, openToken, type TokenPlace } from '../hsm/host/token.ts'
 import type { JobContext, JobHsm, TokenJob } from './job.ts'
 import type { JobMessage, StartMessage } from './messages.ts'
 
@@ -45,9 +44,9 @@ function run(job: TokenJob, context: JobContext): unknown {
   const { hsm } = context
   if (job.opens === 'nothing') return job.run(context)
   module = loadModule(hsm.module)
-  if (job.opens === 'without-login') return job.run(openToken(module, configuration(hsm), NO_LOGIN), context)
+  if (job.opens === 'without-login') return job.run(openToken(module, placeOf(hsm), NO_LOGIN), context)
   const login = new Login(hsm)
-  const token = openToken(module, configuration(hsm), login)
+  const token = openToken(module, placeOf(hsm), login)
   const authenticate: (session: typeof token.session) => void = (session) =>
     login.performForSignature(token.module, token.slot, session)
   return job.run({ ...token, authenticate }, context)
@@ -55,8 +54,8 @@ function run(job: TokenJob, context: JobContext): unknown {
 
 const NO_LOGIN = { perform: () => false }
 
-function configuration(hsm: JobHsm): ConfigureMessage {
-  return { ...hsm, hsm: hsm.name, initialize: hsm.initialize ?? null, keys: [] }
+function placeOf(hsm: JobHsm): TokenPlace {
+  return { ...hsm, initialize: hsm.initialize ?? null }
 }
 
 function failure(error: unknown): JobMessage {

@@ -7,6 +7,9 @@ import type { Login } from './login.ts'
 import { CK, type Handle, ModuleLoadError, Pkcs11Error, Pkcs11Module, type TokenInfo } from './pkcs11.ts'
 import { Problem } from './problem.ts'
 
+/** Where a token is found. */
+export type TokenPlace = Pick<ConfigureMessage, 'module' | 'initialize' | 'token' | 'sessions'>
+
 export interface Token {
   readonly module: Pkcs11Module
   readonly slot: Handle
@@ -33,11 +36,7 @@ export function loadModule(path: string): Pkcs11Module {
 }
 
 /** Starts the module, finds the token, logs in. @throws {Problem | Pkcs11Error} */
-export function openToken(
-  module: Pkcs11Module,
-  options: ConfigureMessage,
-  login: Pick<Login, 'perform'>,
-): Token {
+export function openToken(module: Pkcs11Module, options: TokenPlace, login: Pick<Login, 'perform'>): Token {
   const wasRunning = startModule(module, options)
   const { slot, info } = findSlot(module, options)
   // Its C_Finalize failed: what was open before it still is.
@@ -68,7 +67,7 @@ export function renewSession(token: Token): Token {
 }
 
 /** @returns true when it was running already. @throws {Problem} */
-function startModule(module: Pkcs11Module, { module: path, initialize }: ConfigureMessage): boolean {
+function startModule(module: Pkcs11Module, { module: path, initialize }: TokenPlace): boolean {
   try {
     module.initialize(initialize)
     return false
@@ -89,7 +88,7 @@ function parametersHint(rv: number, initialize: string | null): string {
   return rv === CKR.ARGUMENTS_BAD ? '; must it be told where its keys are? That goes into "initialize"' : ''
 }
 
-function findSlot(module: Pkcs11Module, options: ConfigureMessage): { slot: Handle; info: TokenInfo } {
+function findSlot(module: Pkcs11Module, options: TokenPlace): { slot: Handle; info: TokenInfo } {
   const seen: string[] = []
   for (const slot of module.slotsWithToken()) {
     const info = module.tokenInfo(slot)
