@@ -2,6 +2,7 @@
 
 import type { Metrics } from '../metrics/metrics.ts'
 import type { SignatureScheme, SignatureSchemeName } from '../signing.ts'
+import { type Settable, ShownGauges } from './shown-gauges.ts'
 import type { MemberState } from './status.ts'
 
 interface SchemeMetrics {
@@ -11,33 +12,50 @@ interface SchemeMetrics {
 }
 
 export class MemberMetrics {
-  readonly up: { set(value: number): void }
-  readonly sessions: { set(value: number): void }
-  readonly inFlight: { set(value: number): void }
-  readonly inFlightLimit: { set(value: number): void }
+  readonly up: Settable
+  readonly sessions: Settable
+  readonly inFlight: Settable
+  readonly inFlightLimit: Settable
   readonly throttled: { inc(): void }
   readonly restarts: { inc(): void }
   readonly hedges: { inc(): void }
   readonly #metrics: Metrics
   readonly #hsm: string
-  #state: MemberState | undefined
+  readonly #gauges = new ShownGauges()
+  #state: MemberState = 'down'
+  #since = Date.now() / 1000
+  /** States that have been shown. */
+  readonly #entered = new Set<MemberState>()
   readonly #schemes = new Map<SignatureSchemeName, SchemeMetrics>()
 
+  /** Its gauges are not seen before `show()`; its counters are added to those of the name. */
   constructor(metrics: Metrics, hsm: string) {
     this.#metrics = metrics
     this.#hsm = hsm
-    this.up = metrics.hsmUp.labels(hsm)
-    this.sessions = metrics.hsmSessions.labels(hsm)
-    this.inFlight = metrics.signsInFlight.labels(hsm)
-    this.inFlightLimit = metrics.signsInFlightLimit.labels(hsm)
+    this.up = this.#gauges.of(metrics.hsmUp.labels(hsm))
+    this.sessions = this.#gauges.of(metrics.hsmSessions.labels(hsm))
+    this.inFlight = this.#gauges.of(metrics.signsInFlight.labels(hsm))
+    this.inFlightLimit = this.#gauges.of(metrics.signsInFlightLimit.labels(hsm))
     this.throttled = metrics.hsmThrottled.labels(hsm)
     this.restarts = metrics.hsmRestarts.labels(hsm)
     this.hedges = metrics.signHedges.labels(hsm, 'slow')
-    this.entered('down')
-    this.up.set(0)
-    this.sessions.set(0)
-    this.inFlight.set(0)
-    this.inFlightLimit.set(0)
+    for (const gauge of [this.up, this.sessions, this.inFlight, this.inFlightLimit]) gauge.set(0)
+  }
+
+  /** The member is the one of its name. Idempotent. */
+  show(): void {
+    this.#gauges.show()
+    this.#showState()
+  }
+
+  /** Another member has its name from now on, or nobody. */
+  hide(): void {
+    if (!this.#gauges.shown) return
+    this.#gauges.hide()
+    const { hsmUp, hsmSessions, hsmState, hsmStateSince, signsInFlight, signsInFlightLimit } = this.#metrics
+    for (const gauge of [hsmUp, hsmSessions, hsmStateSince, signsInFlight, signsInFlightLimit])
+      gauge.remove(this.#hsm)
+    for (const state of this.#entered) hsmState.remove(this.#hsm, state)
   }
 
   signed(scheme: SignatureScheme, hsmSeconds: number): void {
@@ -59,11 +77,9 @@ export class MemberMetrics {
   }
 
   entered(state: MemberState): void {
-    const { hsmState, hsmStateSince } = this.#metrics
-    if (this.#state !== undefined) hsmState.labels(this.#hsm, this.#state).set(0)
-    hsmState.labels(this.#hsm, state).set(1)
-    hsmStateSince.labels(this.#hsm).set(Date.now() / 1000)
     this.#state = state
+    this.#since = Date.now() / 1000
+    this.#showState()
   }
 
   /** The breaker has opened. */
@@ -87,6 +103,14 @@ export class MemberMetrics {
 
   callFailed(rvName: string): void {
     this.#metrics.hsmErrors.labels(this.#hsm, rvName).inc()
+  }
+
+  #showState(): void {
+    if (!this.#gauges.shown) return
+    const { hsmState, hsmStateSince } = this.#metrics
+    this.#entered.add(this.#state)
+    for (const state of this.#entered) hsmState.labels(this.#hsm, state).set(state === this.#state ? 1 : 0)
+    hsmStateSince.labels(this.#hsm).set(this.#since)
   }
 
   #of(scheme: SignatureScheme): SchemeMetrics {

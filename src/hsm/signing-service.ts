@@ -7,35 +7,23 @@
 import { HsmError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics/metrics.ts'
-import type { KeyType, SigningKey } from '../signing.ts'
+import { type CertificateKey, Generation, type SigningState } from './generation.ts'
 import { defaultHostEntry } from './host-process.ts'
 import { KeyMetrics } from './key-metrics.ts'
-import type { KeyPurpose, KeyUse } from './key-use.ts'
+import type { KeyUse } from './key-use.ts'
 import { Member } from './member.ts'
 import type { WantedKey } from './member-keys.ts'
 import { MemberMetrics } from './member-metrics.ts'
-import type { HsmOptions, KeyOptions, SigningOptions } from './options.ts'
+import type { HsmOptions } from './options.ts'
 import type { KeyOutlook } from './outlook.ts'
 import { type Holder, PooledKey } from './pooled-key.ts'
-import { keyFacts } from './public-key.ts'
+import { RefusedPins } from './refused-pins.ts'
+import { type ServiceKey, SigningChange } from './signing-change.ts'
 import type { HsmStatus, KeyStatus } from './status.ts'
 
-export type { HsmStatus, KeyOutlook, KeyStatus }
+export type { CertificateKey, HsmStatus, KeyOutlook, KeyStatus, ServiceKey, SigningChange, SigningState }
 
-/** A key of the configuration with what its certificate says of it. */
-export interface CertificateKey {
-  readonly key: KeyOptions
-  /** DER SubjectPublicKeyInfo of the certificate. */
-  readonly spki: Uint8Array
-  readonly keyType?: KeyType
-  /** `tls` unless said otherwise. */
-  readonly purpose?: KeyPurpose
-}
-
-export interface SigningServiceOptions {
-  readonly hsms: readonly HsmOptions[]
-  readonly keys: readonly CertificateKey[]
-  readonly signing: SigningOptions
+export interface SigningServiceOptions extends SigningState {
   readonly log: Log
   readonly metrics: Metrics
   /** Told of every use of a key and every login, when it has ended; must not throw. */
@@ -47,28 +35,25 @@ export interface SigningServiceOptions {
 }
 
 export class SigningService {
-  readonly #members: readonly Member[]
-  readonly #keys: readonly PooledKey[]
+  readonly #options: SigningServiceOptions
+  /** What is signed with. */
+  #generation: Generation
+  /** Everything that has not ended: also what is being proved, and what an earlier configuration has left. */
+  readonly #members = new Set<Member>()
+  readonly #keys = new Set<PooledKey>()
+  readonly #memberMetrics = new WeakMap<Member, MemberMetrics>()
+  readonly #keyMetrics = new WeakMap<PooledKey, KeyMetrics>()
+  readonly #refusedPins = new RefusedPins()
+  readonly #lingering = new Set<NodeJS.Timeout>()
+  #change: SigningChange | undefined
   #ticker: NodeJS.Timeout | undefined
   #state: 'new' | 'started' | 'closed' = 'new'
   #closing: Promise<void> | undefined
 
   constructor(options: SigningServiceOptions) {
-    const members = new Map(options.hsms.map((hsm) => [hsm.name, this.#createMember(hsm, options)]))
-    this.#members = [...members.values()]
-    this.#keys = options.keys.map(
-      ({ key, spki, purpose = 'tls' }) =>
-        new PooledKey({
-          key,
-          spki,
-          purpose,
-          onUse: options.onUse ?? (() => {}),
-          holders: holdersOf(key, members, options.keys),
-          signing: options.signing,
-          metrics: new KeyMetrics(options.metrics, key.uri),
-          onWork: () => this.#tickSoon(),
-        }),
-    )
+    this.#options = options
+    this.#generation = this.#generate(options)
+    this.#show()
   }
 
   /**
@@ -81,24 +66,68 @@ export class SigningService {
   async start(): Promise<readonly HsmError[]> {
     if (this.#state !== 'new') throw new HsmError('ERR_HSM_CLOSED', 'a signing service starts once')
     this.#state = 'started'
-    await Promise.all(this.#members.map((member) => member.start()))
+    await Promise.all([...this.#members].map((member) => member.start()))
     return this.problems()
   }
 
   /** What is wrong now, by HSM and by key of an HSM. */
   problems(): readonly HsmError[] {
-    return this.#members.flatMap((member) => member.problems())
+    return this.#generation.members.flatMap((member) => member.problems())
   }
 
-  /** @param index as in `options.keys`. The same object every time; valid until `close()`. */
-  key(index: number): SigningKey & { readonly ready: boolean; outlook(): KeyOutlook; status(): KeyStatus } {
-    const key = this.#keys[index]
-    if (key === undefined) throw new RangeError(`there is no key ${index}`)
-    return key
+  /** @param index as in the keys of the state. The same object until a change is committed; then it lingers. */
+  key(index: number): ServiceKey {
+    const placed = this.#generation.keys[index]
+    if (placed === undefined) throw new RangeError(`there is no key ${index}`)
+    return placed.key
+  }
+
+  /** An AES key that wraps ticket keys; valid over all changes of state, for the HSMs that have these names then. */
+  wrappingKey({ uri, hsms }: KeyOptions): WrappingKey {
+    const timeoutMs = this.#options.signing.timeoutMs
+    return new WrappingKey({
+      uri,
+      hsms,
+      timeoutMs,
+      member: (name) => this.#generation.seats.get(name)?.member,
+    })
   }
 
   status(): HsmStatus[] {
-    return this.#members.map((member) => member.status())
+    return this.#generation.members.map((member) => member.status())
+  }
+
+  /** Host processes of earlier states, which end when nobody can ask them any more. */
+  get lingering(): number {
+    return this.#members.size - this.#generation.members.length
+  }
+
+  /**
+   * Prepares another state: members and keys that are as before go on, new ones are made beside the old. Nothing is
+   * signed with them until the change is committed. One change at a time.
+   *
+   * @throws {HsmError} `ERR_HSM_PIN` when a new host would try a PIN that was refused.
+   */
+  change(state: SigningState): SigningChange {
+    if (this.#state !== 'started' || this.#change !== undefined)
+      throw new HsmError(
+        'ERR_HSM_CLOSED',
+        'a change of keys needs a signing service that runs, and no other change',
+      )
+    const next = this.#generate(state, this.#generation)
+    const change = new SigningChange(this.#generation, next, {
+      commit: (generation, lingerMs) => this.#commit(generation, lingerMs),
+      end: (generation) => {
+        this.#change = undefined
+        const { members, pooled } = this.#generation
+        return this.#end({
+          members: without(generation.members, members),
+          keys: without(generation.pooled, pooled),
+        })
+      },
+    })
+    this.#change = change
+    return change
   }
 
   /** Fails what waits with `ERR_HSM_CLOSED` and ends the hosts, by force after two seconds. Idempotent. */
@@ -114,32 +143,116 @@ export class SigningService {
   async #close(): Promise<void> {
     this.#state = 'closed'
     clearTimeout(this.#ticker)
+    for (const timer of this.#lingering) clearTimeout(timer)
+    await this.#change?.abandon()
     for (const key of this.#keys) key.close()
-    await Promise.all(this.#members.map((member) => member.close()))
+    await Promise.all([...this.#members].map((member) => member.close()))
   }
 
-  #createMember(hsm: HsmOptions, options: SigningServiceOptions): Member {
+  #commit(next: Generation, lingerMs: number): void {
+    const before = this.#generation
+    this.#change = undefined
+    this.#generation = next
+    const left = { members: without(before.members, next.members), keys: without(before.pooled, next.pooled) }
+    this.#show(left)
+    if (left.members.length + left.keys.length === 0) return
+    const timer = setTimeout(() => {
+      this.#lingering.delete(timer)
+      void this.#end(left)
+    }, lingerMs)
+    this.#lingering.add(timer)
+  }
+
+  async #end({ members, keys }: { members: readonly Member[]; keys: readonly PooledKey[] }): Promise<void> {
+    for (const key of keys) {
+      key.close()
+      this.#keys.delete(key)
+    }
+    await Promise.all(members.map((member) => member.close()))
+    for (const member of members) this.#members.delete(member)
+  }
+
+  /** The gauges are those of the present state; more than one member may have had its name until now. */
+  #show(left: { members: readonly Member[]; keys: readonly PooledKey[] } = { members: [], keys: [] }): void {
+    for (const member of left.members) this.#memberMetrics.get(member)?.hide()
+    for (const key of left.keys) this.#keyMetrics.get(key)?.hide()
+    for (const member of this.#generation.members) this.#memberMetrics.get(member)?.show()
+    for (const key of this.#generation.pooled) this.#keyMetrics.get(key)?.show()
+  }
+
+  #generate(state: SigningState, before?: Generation): Generation {
+    const known: ReadonlySet<unknown> = new Set([...this.#members, ...this.#keys])
+    try {
+      return new Generation(
+        state,
+        {
+          member: (hsm, keys) => this.#createMember(hsm, keys),
+          key: (wanted, holders) => this.#createKey(wanted, holders, state.signing),
+          spent: ({ member, hsm }) => member.final && !this.#refusedPins.has(hsm),
+        },
+        before,
+      )
+    } catch (error) {
+      // What was made for it has not been started.
+      for (const member of this.#members) if (!known.has(member)) this.#members.delete(member)
+      for (const key of this.#keys) if (!known.has(key)) this.#keys.delete(key)
+      throw error
+    }
+  }
+
+  #createKey(
+    { key, spki, purpose = 'tls' }: CertificateKey,
+    holders: readonly Holder[],
+    signing: SigningState['signing'],
+  ): PooledKey {
+    const metrics = new KeyMetrics(this.#options.metrics, key.uri)
+    const pooled = new PooledKey({
+      key,
+      spki,
+      purpose,
+      onUse: this.#options.onUse ?? (() => {}),
+      holders,
+      signing,
+      metrics,
+      onWork: () => this.#tickSoon(),
+    })
+    this.#keyMetrics.set(pooled, metrics)
+    this.#keys.add(pooled)
+    return pooled
+  }
+
+  #createMember(hsm: HsmOptions, keys: readonly WantedKey[]): Member {
+    const options = this.#options
+    this.#refusedPins.check(hsm)
     const metrics = new MemberMetrics(options.metrics, hsm.name)
-    return new Member({
+    const hangMs = () => this.#generation.signing.timeoutMs
+    const member = new Member({
       hsm,
-      keys: options.keys
-        .filter(({ key }) => key.hsms.includes(hsm.name))
-        .map((key) => wantedKey(key, hsm.name)),
+      keys,
       entry: options.hostEntry ?? defaultHostEntry(),
-      hangMs: options.signing.timeoutMs,
+      // Of the present state: a member may outlive the one it was made for.
+      get hangMs() {
+        return hangMs()
+      },
       log: options.log,
       metrics,
       onUse: (use) => {
-        if (use.kind === 'login') metrics.loggedIn(use.result)
-        else if (use.reason === 'test') metrics.tested(use.result)
+        if (use.kind === 'login') {
+          metrics.loggedIn(use.result)
+          if (use.result === 'ERR_HSM_PIN') this.#refusedPins.refused(hsm)
+        } else if (use.reason === 'test') metrics.tested(use.result)
         options.onUse?.(use)
       },
-      onChange: (member) => this.#memberChanged(member),
+      onChange: (changed) => this.#memberChanged(changed),
       onHealth: () => {
         for (const key of this.#keys) key.healthChanged()
+        this.#change?.look()
         options.onHealth?.()
       },
     })
+    this.#memberMetrics.set(member, metrics)
+    this.#members.add(member)
+    return member
   }
 
   #memberChanged(member: Member): void {
@@ -167,35 +280,6 @@ export class SigningService {
 // Deadlines are seconds and hedges 10 ms at least: this is fine enough for both.
 const TICK_MS = 5
 
-function holdersOf(
-  key: KeyOptions,
-  members: ReadonlyMap<string, Member>,
-  keys: readonly CertificateKey[],
-): readonly Holder[] {
-  return key.hsms.map((name) => {
-    const member = members.get(name)
-    if (member === undefined) throw new RangeError(`key ${key.uri} names an unknown HSM ${name}`)
-    return {
-      member,
-      key: keys
-        .map(({ key }) => key)
-        .filter(({ hsms }) => hsms.includes(name))
-        .indexOf(key),
-    }
-  })
-}
-
-function wantedKey({ key, spki, purpose = 'tls' }: CertificateKey, hsm: string): WantedKey {
-  const { uri, label, id } = key.byHsm?.get(hsm) ?? key
-  return {
-    spki,
-    publicKey: keyFacts(spki).publicKey,
-    message: {
-      uri,
-      label: label ?? null,
-      idHex: id === undefined ? null : Buffer.from(id).toString('hex'),
-      spki: Buffer.from(spki).toString('base64'),
-      purpose,
-    },
-  }
+function without<T>(all: readonly T[], others: readonly T[]): readonly T[] {
+  return all.filter((each) => !others.includes(each))
 }

@@ -1,0 +1,126 @@
+/**
+ * From one state of the configuration to the next: new members and keys beside the old ones, proved before anybody is
+ * signed for with them.
+ */
+
+import { setTimeout as delay } from 'node:timers/promises'
+import { HsmError } from '../errors.ts'
+import type { SigningKey } from '../signing.ts'
+import type { Generation, PlacedKey } from './generation.ts'
+import type { Member } from './member.ts'
+import type { KeyOutlook } from './outlook.ts'
+import type { KeyStatus } from './status.ts'
+
+/** A key of the pool, as everybody outside sees it. */
+export type ServiceKey = SigningKey & {
+  readonly ready: boolean
+  outlook(): KeyOutlook
+  status(): KeyStatus
+}
+
+export interface SigningChangeParts {
+  /** Becomes what the service signs with; what is left over ends after so long. */
+  readonly commit: (next: Generation, lingerMs: number) => void
+  /** Ends what only this one has. */
+  readonly end: (next: Generation) => Promise<void>
+}
+
+/** To be ended by `commit` or `abandon`, once. */
+export class SigningChange {
+  readonly #next: Generation
+  readonly #fresh: readonly Member[]
+  readonly #required: readonly PlacedKey[]
+  readonly #parts: SigningChangeParts
+  #looked: (() => void) | undefined
+  #state: 'open' | 'committed' | 'abandoned' = 'open'
+
+  constructor(before: Generation, next: Generation, parts: SigningChangeParts) {
+    this.#next = next
+    this.#parts = parts
+    const old = new Set(before.members)
+    this.#fresh = next.members.filter((member) => !old.has(member))
+    this.#required = next.keys.filter((placed) => isRequired(placed, before))
+  }
+
+  /** Names of the HSMs that get a new host process. */
+  get restarted(): readonly string[] {
+    return this.#fresh.map(({ name }) => name)
+  }
+
+  /** @param index as in the keys of the new state. */
+  key(index: number): ServiceKey {
+    const placed = this.#next.keys[index]
+    if (placed === undefined) throw new RangeError(`there is no key ${index}`)
+    return placed.key
+  }
+
+  /**
+   * Starts the new hosts and waits for their test signatures: of every key that is new, and of every key that can be signed
+   * with now. One member is enough for each; one that is away may come later.
+   *
+   * @throws {HsmError} when a key is not signed with by any member, as soon as all have had their first try, or after
+   *   `limitMs`; or when the change was abandoned meanwhile.
+   */
+  async prove(limitMs: number): Promise<void> {
+    const tries = Promise.all(this.#fresh.map((member) => member.start()))
+    const ready = new Promise<void>((resolve) => {
+      this.#looked = () => {
+        if (this.#state !== 'open' || this.#unproved().length === 0) resolve()
+      }
+      this.#looked()
+    })
+    const late = new AbortController()
+    await Promise.race([tries, ready, delay(limitMs, undefined, late).catch(() => {})])
+    late.abort()
+    this.#looked = undefined
+    if (this.#state !== 'open') throw new HsmError('ERR_HSM_CLOSED', 'the change of keys was given up')
+    const problems = this.#unproved().map(({ key, identity }) => unprovedError(key, identity, limitMs))
+    const [first, ...more] = new Map(problems.map((problem) => [problem.message, problem])).values()
+    if (first === undefined) return
+    if (more.length === 0) throw first
+    throw new HsmError('ERR_HSM_ALL_FAILED', [first, ...more].map(({ message }) => message).join('\n'), {
+      errors: [first, ...more],
+    })
+  }
+
+  /** From now on these keys sign. @param lingerMs how long those of before may still be asked. */
+  commit(lingerMs: number): void {
+    if (this.#state !== 'open') throw new HsmError('ERR_HSM_CLOSED', 'the change of keys was given up')
+    this.#state = 'committed'
+    this.#parts.commit(this.#next, lingerMs)
+  }
+
+  /** Ends what was new. Idempotent. */
+  async abandon(): Promise<void> {
+    if (this.#state !== 'open') return
+    this.#state = 'abandoned'
+    this.#looked?.()
+    await this.#parts.end(this.#next)
+  }
+
+  /** @internal A member's health has changed. */
+  look(): void {
+    this.#looked?.()
+  }
+
+  #unproved(): PlacedKey[] {
+    return this.#required.filter(({ key }) => !key.ready)
+  }
+}
+
+/** A key that is as before is as good as before. One that nobody signs with now need not be better afterwards. */
+function isRequired({ key, identity }: PlacedKey, before: Generation): boolean {
+  if (before.keys.some((old) => old.key === key)) return false
+  const same = before.keys.filter((old) => Buffer.compare(old.key.spki, key.spki) === 0)
+  const known = same.some((old) => old.identity === identity)
+  return !known || same.some((old) => old.key.ready)
+}
+
+function unprovedError(key: ServiceKey, identity: string, limitMs: number): HsmError {
+  const { problems } = key.outlook()
+  const [first, ...more] = problems
+  if (first !== undefined && more.length === 0) return first
+  const uri: unknown = JSON.parse(identity)[0]
+  const why = problems.map(({ message }) => message).join('; ') || `no test signature within ${limitMs} ms`
+  return new HsmError('ERR_HSM_ALL_FAILED', `no HSM signs with ${uri}: ${why}`, { errors: problems })
+}
