@@ -112,6 +112,9 @@ export class HsmError extends SealgateError {
 /** The audit log: its file, its place, its room. */
 export class AuditError extends SealgateError {}
 
+/** The ticket keys that a fleet shares: their place, and what is found there. */
+export class TicketsError extends SealgateError {}
+
 /** A server of an upstream failed us. */
 export class UpstreamError extends SealgateError {
   /** `host:port` of the server, when one was chosen. */
@@ -167,6 +170,8 @@ export const CODES = {
   ERR_HSM_KEY_NOT_FOUND: { fault: 'operator', retryable: true, exit: 69 },
   ERR_HSM_KEY_MISMATCH: { fault: 'operator', retryable: true, exit: 69 },
   ERR_HSM_MECHANISM: { fault: 'operator', retryable: true, exit: 69 },
+  ERR_HSM_KEY_EXTRACTABLE: { fault: 'operator', retryable: false, exit: 69 },
+  ERR_HSM_UNWRAP: { fault: 'operator', retryable: true, exit: 69 },
   ERR_HSM_REFUSED: { fault: 'bug', retryable: false },
   ERR_HSM_SESSION_LOST: { fault: 'hsm', retryable: true, exit: 69 },
   ERR_HSM_FAILED: { fault: 'hsm', retryable: true, exit: 69 },
@@ -186,6 +191,12 @@ export const CODES = {
   ERR_BENCH_REPORT: { fault: 'operator', retryable: false, exit: 65 },
   ERR_BENCH_WRITE: { fault: 'operator', retryable: false, exit: 73 },
   ERR_BENCH_TARGET: { fault: 'operator', retryable: false, exit: 69 },
+  ERR_TICKETS_PLACE: { fault: 'operator', retryable: true, exit: 69 },
+  ERR_TICKETS_MALFORMED: { fault: 'operator', retryable: false, exit: 69 },
+  ERR_TICKETS_OTHER_KEY: { fault: 'operator', retryable: false, exit: 69 },
+  ERR_TICKETS_DATES: { fault: 'operator', retryable: false, exit: 69 },
+  ERR_TICKETS_OLDER: { fault: 'operator', retryable: false, exit: 69 },
+  ERR_TICKETS_ABSENT: { fault: 'operator', retryable: true, exit: 69 },
   ERR_UPSTREAM_CONNECT: { fault: 'upstream', retryable: true, status: 502 },
   ERR_UPSTREAM_TIMEOUT: { fault: 'upstream', retryable: false, status: 504 },
   ERR_UPSTREAM_RESET: { fault: 'upstream', retryable: true, status: 502 },

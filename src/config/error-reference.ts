@@ -73,6 +73,14 @@ export const ERROR_REFERENCE = {
     means: 'The token cannot sign in a way that TLS needs.',
     cure: 'Use a key type that it signs with, see `pkcs11-tool --module MODULE -M`.',
   },
+  ERR_HSM_KEY_EXTRACTABLE: {
+    means: 'The AES key of `tls.tickets.shared.key` can be read out of the token; it is not used.',
+    cure: 'Generate another one with CKA_SENSITIVE and without CKA_EXTRACTABLE (src/tickets/README.md).',
+  },
+  ERR_HSM_UNWRAP: {
+    means: 'The HSM does not open the shared ticket keys: wrapped by another AES key, or altered.',
+    cure: 'All nodes need the same AES key; if they have it, `sealgate tickets rotate --replace`.',
+  },
   ERR_HSM_REFUSED: {
     means: 'The host process was asked to sign what is no TLS handshake.',
     cure: 'Report it; if it is no bug, somebody is using the front process.',
@@ -146,6 +154,31 @@ export const ERROR_REFERENCE = {
     means:
       'The listener that `sealgate bench handshake` was to drive is not there, or refuses its handshakes.',
     cure: 'The message names the reason; an alert is explained in the log of the server.',
+  },
+  ERR_TICKETS_PLACE: {
+    means:
+      'The place of the shared ticket keys cannot be read or written; the node goes on with what it has.',
+    cure: 'Look at the file, the mount or Redis that the message names.',
+  },
+  ERR_TICKETS_MALFORMED: {
+    means: 'What lies in the place of the shared ticket keys is no such set, cut off, or too large.',
+    cure: '`sealgate tickets rotate --replace` writes a new set.',
+  },
+  ERR_TICKETS_OTHER_KEY: {
+    means: 'The shared ticket keys say that another AES key has wrapped them.',
+    cure: 'The same `tls.tickets.shared.key.uri` on all nodes, or another place for each fleet.',
+  },
+  ERR_TICKETS_DATES: {
+    means: 'The shared ticket keys have all expired, or none is valid yet.',
+    cure: 'Does anybody rotate (`sealgate tickets show`)? Do the clocks agree?',
+  },
+  ERR_TICKETS_OLDER: {
+    means: 'The place holds an older set than the one in use; it is not taken.',
+    cure: 'Was a backup restored? `sealgate tickets rotate` ends it.',
+  },
+  ERR_TICKETS_ABSENT: {
+    means: 'There are no shared ticket keys yet, and this node may not write them.',
+    cure: '`sealgate tickets rotate`, from where the place can be written.',
   },
   ERR_UPSTREAM_CONNECT: {
     means: 'No connection to a server of the upstream.',

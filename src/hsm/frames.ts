@@ -6,6 +6,9 @@
  *     signed  = request (u32)  time in the HSM (u32, µs)  signature
  *     failed  = request (u32)  time in the HSM (u32, µs)  return value (u32)  call (u8)  reason (u8)
  *     sessions = open (u16)  limit (u16)
+ *     wrap    = request (u32)  direction (u8)  header length (u16)  header  body
+ *     wrapped = request (u32)  body
+ *     not-wrapped = request (u32)  return value (u32)  call (u8)  reason (u8)
  *     configure, ready, recovering, problem = JSON, see messages.ts
  *
  * Big-endian. Signatures are binary because there are thousands a second of them; what is said once a life is JSON.
@@ -20,11 +23,17 @@ export const FRAME = {
   failed: 6,
   sessions: 7,
   recovering: 8,
+  wrap: 9,
+  wrapped: 10,
+  notWrapped: 11,
 } as const
 export type FrameType = (typeof FRAME)[keyof typeof FRAME]
 type JsonFrame = (typeof FRAME)['configure' | 'ready' | 'recovering' | 'problem']
 
-/** Longest payload of each type. A key costs about 1 KB of JSON; a signed TLS message has at most 201 bytes. */
+/**
+ * Longest payload of each type. A key costs about 1 KB of JSON; a signed TLS message has at most 201 bytes; eight ticket
+ * keys with their header have about 2 KB.
+ */
 export const MAX_PAYLOAD_BYTES: Readonly<Record<FrameType, number>> = {
   [FRAME.configure]: 1024 * 1024,
   [FRAME.ready]: 1024 * 1024,
@@ -34,6 +43,9 @@ export const MAX_PAYLOAD_BYTES: Readonly<Record<FrameType, number>> = {
   [FRAME.failed]: 14,
   [FRAME.sessions]: 4,
   [FRAME.recovering]: 64 * 1024,
+  [FRAME.wrap]: 7 + 8 * 1024,
+  [FRAME.wrapped]: 4 + 2 * 1024,
+  [FRAME.notWrapped]: 10,
 }
 /** Payloads shorter than this have no meaning. */
 export const MIN_PAYLOAD_BYTES: Readonly<Record<FrameType, number>> = {
@@ -45,6 +57,9 @@ export const MIN_PAYLOAD_BYTES: Readonly<Record<FrameType, number>> = {
   [FRAME.failed]: 14,
   [FRAME.sessions]: 4,
   [FRAME.recovering]: 2,
+  [FRAME.wrap]: 9,
+  [FRAME.wrapped]: 5,
+  [FRAME.notWrapped]: 10,
 }
 export const HEADER_BYTES = 5
 
@@ -62,6 +77,26 @@ export type FailedReason = (typeof FAILED_REASONS)[number]
 /** The calls a `failed` frame can name. */
 export const FAILED_CALLS = ['', 'C_SignInit', 'C_Sign', 'C_OpenSession', 'C_Login'] as const
 export type FailedCall = (typeof FAILED_CALLS)[number]
+
+/** The two directions of a `wrap` frame. */
+export const WRAP_DIRECTIONS = ['wrap', 'unwrap'] as const
+export type WrapDirection = (typeof WRAP_DIRECTIONS)[number]
+
+/** Why ticket keys were not wrapped or unwrapped; `call` as above. */
+export const WRAP_REASONS = [
+  'call',
+  'policy',
+  'no-such-key',
+  'recovering',
+  'extractable',
+  'no-mechanism',
+  'not-reversible',
+] as const
+export type WrapReason = (typeof WRAP_REASONS)[number]
+
+/** The calls a `not-wrapped` frame can name. */
+export const WRAP_CALLS = ['', 'C_EncryptInit', 'C_Encrypt', 'C_DecryptInit', 'C_Decrypt'] as const
+export type WrapCall = (typeof WRAP_CALLS)[number]
 
 const CHUNK_BYTES = 64 * 1024
 
@@ -120,6 +155,30 @@ export class FrameWriter {
   sessions(open: number, limit: number): void {
     const at = this.#open(FRAME.sessions, 4)
     this.#chunk.writeUInt16BE(limit, this.#chunk.writeUInt16BE(open, at))
+  }
+
+  wrap(request: number, direction: WrapDirection, header: Uint8Array, body: Uint8Array): void {
+    let at = this.#open(FRAME.wrap, 7 + header.length + body.length)
+    const chunk = this.#chunk
+    at = chunk.writeUInt32BE(request, at)
+    at = chunk.writeUInt8(WRAP_DIRECTIONS.indexOf(direction), at)
+    at = chunk.writeUInt16BE(header.length, at)
+    chunk.set(header, at)
+    chunk.set(body, at + header.length)
+  }
+
+  wrapped(request: number, body: Uint8Array): void {
+    const at = this.#open(FRAME.wrapped, 4 + body.length)
+    this.#chunk.set(body, this.#chunk.writeUInt32BE(request, at))
+  }
+
+  notWrapped(request: number, facts: { rv: number; call: WrapCall; reason: WrapReason }): void {
+    let at = this.#open(FRAME.notWrapped, 10)
+    const chunk = this.#chunk
+    at = chunk.writeUInt32BE(request, at)
+    at = chunk.writeUInt32BE(boundedU32(facts.rv), at)
+    at = chunk.writeUInt8(WRAP_CALLS.indexOf(facts.call), at)
+    chunk.writeUInt8(WRAP_REASONS.indexOf(facts.reason), at)
   }
 
   json(type: JsonFrame, message: object): void {

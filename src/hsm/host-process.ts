@@ -8,7 +8,7 @@ import type { Log } from '../log.ts'
 import type { SignatureScheme } from '../signing.ts'
 import { FrameChannel } from './frame-channel.ts'
 import { FrameError } from './frame-reader.ts'
-import { FAILED_CALLS, FAILED_REASONS, FRAME, type FrameType } from './frames.ts'
+import { FAILED_CALLS, FAILED_REASONS, FRAME, type FrameType, WRAP_CALLS, WRAP_REASONS } from './frames.ts'
 import {
   type ConfigureMessage,
   type ProblemMessage,
@@ -20,6 +20,7 @@ import {
 } from './messages.ts'
 import type { HsmOptions } from './options.ts'
 import type { SignFailure } from './sign-failure.ts'
+import type { WrapFailure, WrapMessage } from './wrap-requests.ts'
 
 export interface HostEvents {
   ready(message: ReadyMessage): void
@@ -31,6 +32,9 @@ export interface HostEvents {
   signed(request: number, hsmSeconds: number, signature: Uint8Array): void
   failed(request: number, failure: SignFailure): void
   sessions(open: number, limit: number): void
+  /** @param body the receiver's own copy. */
+  wrapped(request: number, body: Buffer): void
+  notWrapped(request: number, failure: WrapFailure): void
   /** No answer will come any more. Called once, as early as it is known. */
   lost(): void
   /** The process is gone. Called once, after `lost`. @param how e.g. `was killed by SIGSEGV`. */
@@ -86,7 +90,10 @@ export class HostProcess {
     if (!(pipe instanceof Socket)) return
     this.#channel = new FrameChannel({
       socket: pipe,
-      accepts: [FRAME.ready, FRAME.recovering, FRAME.problem, FRAME.signed, FRAME.failed, FRAME.sessions],
+      accepts: [
+        ...[FRAME.ready, FRAME.recovering, FRAME.problem, FRAME.signed, FRAME.failed, FRAME.sessions],
+        ...[FRAME.wrapped, FRAME.notWrapped],
+      ],
       onFrame: (type, payload) => this.#frame(type, payload),
       // TLS asks for all signatures of a round in one call.
       defer: queueMicrotask,
@@ -101,6 +108,7 @@ export class HostProcess {
       userType: hsm.userType,
       sessions: hsm.sessions,
       keys: options.keys,
+      wrappingKey: wrappingKeyMessage(hsm),
     } satisfies ConfigureMessage)
     this.#channel.flush()
   }
@@ -113,6 +121,12 @@ export class HostProcess {
   sign(request: number, key: number, scheme: SignatureScheme, message: Uint8Array): void {
     this.#channel?.writer.sign(request, key, scheme.codePoint, message)
     this.#channel?.written()
+  }
+
+  /** @param request answered by `wrapped` or `notWrapped` with the same number, or by `lost`. */
+  wrap(request: number, { direction, header, body }: WrapMessage): void {
+    this.#channel?.writer.wrap(request, direction, header, body)
+    this.#channel?.flush()
   }
 
   /** Asks the host to leave: it says goodbye to the HSM and ends, or is killed when that takes too long. */
@@ -143,6 +157,20 @@ export class HostProcess {
           rv: payload.readUInt32BE(8),
           call: FAILED_CALLS[payload.readUInt8(12)] ?? '',
           reason: FAILED_REASONS[payload.readUInt8(13)] ?? 'call',
+        })
+        return
+      case FRAME.wrapped: {
+        const body = Buffer.allocUnsafeSlow(payload.length - 4)
+        payload.copy(body, 0, 4)
+        payload.fill(0, 4)
+        this.#events.wrapped(payload.readUInt32BE(0), body)
+        return
+      }
+      case FRAME.notWrapped:
+        this.#events.notWrapped(payload.readUInt32BE(0), {
+          rv: payload.readUInt32BE(4),
+          call: WRAP_CALLS[payload.readUInt8(8)] ?? '',
+          reason: WRAP_REASONS[payload.readUInt8(9)] ?? 'call',
         })
         return
       case FRAME.sessions:
@@ -211,6 +239,12 @@ export function hostEnvironment(hsm: HsmOptions, threads = hsm.sessions): NodeJS
   }
   if ('env' in hsm.pin) env[hsm.pin.env] = process.env[hsm.pin.env]
   return { ...env, ...hsm.env, UV_THREADPOOL_SIZE: String(Math.min(threads + 4, MAX_THREADPOOL)) }
+}
+
+function wrappingKeyMessage({ wrappingKey: key }: HsmOptions): ConfigureMessage['wrappingKey'] {
+  if (key === undefined) return null
+  const idHex = key.id === undefined ? null : Buffer.from(key.id).toString('hex')
+  return { uri: key.uri, label: key.label ?? null, idHex }
 }
 
 const INHERITED = ['PATH', 'HOME', 'LANG', 'LC_ALL', 'TZ', 'TMPDIR', 'USER', 'LD_LIBRARY_PATH']

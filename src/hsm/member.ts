@@ -26,6 +26,7 @@ import { type SignFailure, signFailureError } from './sign-failure.ts'
 import type { Attempt } from './sign-job.ts'
 import type { HsmStatus, MemberState } from './status.ts'
 import { testAttempts } from './test-attempts.ts'
+import { type WrapFailure, type WrapMessage, WrapRequests, wrapFailureError } from './wrap-requests.ts'
 
 export interface MemberOptions {
   readonly hsm: HsmOptions
@@ -55,6 +56,7 @@ export class Member {
   readonly #mistakeBackOff = new BackOff({ firstMs: 250, capMs: 2000 })
   readonly #restBackOff = new BackOff({ firstMs: 200, capMs: 800 })
   readonly #inFlight = new InFlight()
+  readonly #wraps = new WrapRequests()
   readonly #openingLimit = new OpeningLimit()
   #state: MemberState = 'down'
   #sinceMs = Date.now()
@@ -146,6 +148,27 @@ export class Member {
     host.sign(this.#inFlight.add(attempt), attempt.key, attempt.scheme, attempt.message)
   }
 
+  /**
+   * Wraps or unwraps ticket keys, if it is up; nothing waits for that here.
+   *
+   * @throws {HsmError}
+   */
+  wrap(message: WrapMessage, limitMs: number): Promise<Buffer> {
+    const host = this.#host
+    if (this.#state !== 'up' || host === undefined)
+      return Promise.reject(this.lastError ?? this.#error('ERR_HSM_SESSION_LOST', `is ${this.#state}`))
+    return this.#wraps.send({
+      limitMs,
+      send: (request) => host.wrap(request, message),
+      late: () => {
+        // It runs on the host's thread: nothing else is answered meanwhile either.
+        if (this.#state === 'up' && this.#host === host)
+          this.#kill(`the ticket keys took more than ${limitMs} ms`)
+        return this.#error('ERR_HSM_SIGN_TIMEOUT', `did not ${message.direction} within ${limitMs} ms`)
+      },
+    })
+  }
+
   hasAnsweredSince(nowMs: number): boolean {
     return this.#breaker.lastAnswerMs >= nowMs
   }
@@ -233,6 +256,8 @@ export class Member {
         signed: (request, seconds, signature) => this.#signed(request, seconds, signature),
         failed: (request, failure) => this.#failed(request, failure),
         sessions: (open, limit) => this.#setSessions(open, limit),
+        wrapped: (request, body) => this.#wraps.answered(request, body),
+        notWrapped: (request, failure) => this.#wraps.failed(request, this.#wrapFailed(failure)),
         lost: () => this.#lost(),
         exited: (how) => this.#exited(how),
       },
@@ -338,6 +363,11 @@ export class Member {
     this.#options.onChange(this)
   }
 
+  #wrapFailed(failure: WrapFailure): HsmError {
+    if (failure.reason === 'call') this.metrics.callFailed(returnValue(failure.rv).name)
+    return wrapFailureError(this.name, this.#options.hsm.wrappingKey?.uri ?? 'the wrapping key', failure)
+  }
+
   /** @returns true when it has said nothing else for too long. */
   #busy(): boolean {
     const nowMs = performance.now()
@@ -427,6 +457,7 @@ export class Member {
 
   /** Whoever waits for one of them gets it elsewhere. */
   #failInFlight(code: ProblemMessage['code'], text: string): void {
+    this.#wraps.failAll(this.#error(code, text))
     const attempts = this.#inFlight.takeAll()
     this.metrics.inFlight.set(0)
     if (attempts.length === 0) return

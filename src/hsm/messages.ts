@@ -17,7 +17,11 @@ export interface ConfigureMessage {
   readonly userType: number
   readonly sessions: number
   readonly keys: readonly KeyMessage[]
+  /** The AES key that wraps ticket keys; it does nothing else, and no other key does that. */
+  readonly wrappingKey: WrappingKeyMessage | null
 }
+
+export type WrappingKeyMessage = Pick<KeyMessage, 'uri' | 'label' | 'idHex'>
 
 export interface KeyMessage {
   readonly uri: string
@@ -92,13 +96,12 @@ export function parseConfigure(payload: Buffer): ConfigureMessage {
     keys: list(fields['keys'], 'keys').map((item) => {
       const key = record(item, 'key')
       return {
-        uri: string(key['uri'], 'uri'),
-        label: key['label'] === null ? null : string(key['label'], 'label'),
-        idHex: key['idHex'] === null ? null : string(key['idHex'], 'idHex'),
+        ...parseSelector(key),
         spki: string(key['spki'], 'spki'),
         purpose: parsePurpose(key['purpose']),
       }
     }),
+    wrappingKey: fields['wrappingKey'] ? parseSelector(record(fields['wrappingKey'], 'wrappingKey')) : null,
   }
 }
 
@@ -158,6 +161,14 @@ function parsePin(fields: Record<string, unknown>): HsmOptions['pin'] {
   return 'file' in fields
     ? { file: string(fields['file'], 'pin.file') }
     : { env: string(fields['env'], 'pin.env') }
+}
+
+function parseSelector(key: Record<string, unknown>): WrappingKeyMessage {
+  return {
+    uri: string(key['uri'], 'uri'),
+    label: key['label'] === null ? null : string(key['label'], 'label'),
+    idHex: key['idHex'] === null ? null : string(key['idHex'], 'idHex'),
+  }
 }
 
 function parsePurpose(value: unknown): KeyPurpose {

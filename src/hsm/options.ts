@@ -16,6 +16,8 @@ export interface HsmOptions {
   readonly sessions: number
   /** Extra environment, for this host only. Relative paths are already resolved against the configuration file. */
   readonly env: Readonly<Record<string, string>>
+  /** The AES key of this HSM that wraps the fleet's ticket keys. */
+  readonly wrappingKey?: KeySelector | undefined
 }
 
 /** Selects a private key object (RFC 7512 `object` and `id`); at least one is given. */

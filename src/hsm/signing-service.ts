@@ -14,12 +14,13 @@ import type { KeyUse } from './key-use.ts'
 import { Member } from './member.ts'
 import type { WantedKey } from './member-keys.ts'
 import { MemberMetrics } from './member-metrics.ts'
-import type { HsmOptions } from './options.ts'
+import type { HsmOptions, KeyOptions } from './options.ts'
 import type { KeyOutlook } from './outlook.ts'
 import { type Holder, PooledKey } from './pooled-key.ts'
 import { RefusedPins } from './refused-pins.ts'
 import { type ServiceKey, SigningChange } from './signing-change.ts'
 import type { HsmStatus, KeyStatus } from './status.ts'
+import { WrappingKey } from './wrapping-key.ts'
 
 export type { CertificateKey, HsmStatus, KeyOutlook, KeyStatus, ServiceKey, SigningChange, SigningState }
 
@@ -84,13 +85,9 @@ export class SigningService {
 
   /** An AES key that wraps ticket keys; valid over all changes of state, for the HSMs that have these names then. */
   wrappingKey({ uri, hsms }: KeyOptions): WrappingKey {
-    const timeoutMs = this.#options.signing.timeoutMs
-    return new WrappingKey({
-      uri,
-      hsms,
-      timeoutMs,
-      member: (name) => this.#generation.seats.get(name)?.member,
-    })
+    const { timeoutMs } = this.#generation.signing
+    const member = (name: string): Member | undefined => this.#generation.seats.get(name)?.member
+    return new WrappingKey({ uri, hsms, timeoutMs, member })
   }
 
   status(): HsmStatus[] {

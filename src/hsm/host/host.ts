@@ -26,7 +26,7 @@ export class Host {
     this.#onEnd = onEnd
     this.#channel = new FrameChannel({
       socket,
-      accepts: [FRAME.configure, FRAME.sign],
+      accepts: [FRAME.configure, FRAME.sign, FRAME.wrap],
       onFrame: (type, payload) => this.#frame(type, payload),
       // Signatures from the thread pool arrive one by one, several in a turn of the event loop.
       defer: setImmediate,
@@ -60,6 +60,11 @@ export class Host {
       this.#recovery.signer.sign(request, key, codePoint, payload.subarray(8))
       return
     }
+    if (type === FRAME.wrap) {
+      if (this.#recovery === undefined) throw new FrameError('a wrap request before the configuration')
+      this.#recovery.wrapper.handle(payload)
+      return
+    }
     // Whoever could configure a second time could have this process load a module of his choice.
     if (this.#state !== 'unconfigured') throw new FrameError('a second configuration')
     this.#state = 'open'
@@ -84,6 +89,14 @@ export class Host {
           sessions: (open, limit) => {
             writer.sessions(open, limit)
             this.#channel.written()
+          },
+          wrapped: (request, body) => {
+            writer.wrapped(request, body)
+            this.#channel.flush()
+          },
+          notWrapped: (request, facts) => {
+            writer.notWrapped(request, facts)
+            this.#channel.flush()
           },
           fatal: (error) => this.endWith(error),
         },

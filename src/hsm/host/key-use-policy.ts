@@ -1,5 +1,6 @@
 /**
- * What a key may be used for: TLS server handshakes, or checkpoints of the audit log; nothing else, and never both.
+ * What a key may be used for: TLS server handshakes, or checkpoints of the audit log; nothing else, and never both. The key
+ * that wraps ticket keys is of another class, and wraps nothing else.
  *
  * Whoever takes over the front process can ask for signatures; this keeps them from being signatures on
  * anything of use elsewhere (code, documents, certificates, a client's CertificateVerify).
@@ -19,6 +20,21 @@ export function isPermitted(purpose: KeyPurpose, scheme: SignatureScheme, messag
  */
 export function isCheckpoint(message: Uint8Array): boolean {
   return message.length <= MAX_CHECKPOINT_BYTES && CHECKPOINT.test(Buffer.from(message).toString('latin1'))
+}
+
+/** The header of a set of ticket keys (tickets/sealed-set.ts), which wrapping binds in. */
+export function isTicketHeader(header: Uint8Array): boolean {
+  return (
+    header.length <= MAX_TICKET_HEADER_BYTES &&
+    Buffer.from(header).toString('latin1').startsWith(TICKET_HEADER_START) &&
+    header[header.length - 1] === LINE_FEED
+  )
+}
+
+/** One or more keys of RFC 5077 §4: name 16, HMAC key 32, AES key 32 bytes. */
+export function areTicketKeys(bytes: Uint8Array): boolean {
+  const count = bytes.length / TICKET_KEY_BYTES
+  return Number.isInteger(count) && count >= 1 && count <= MAX_TICKET_KEYS
 }
 
 /** A TLS handshake message that this scheme may sign. */
@@ -51,6 +67,11 @@ const TLS13_PREFIX = Buffer.concat([
 const CHECKPOINT =
   /^Sealgate audit checkpoint 1\n(?:record [1-9][0-9]{0,15}\nsha256 [0-9a-f]{64}\n|test signature\n)$/
 const MAX_CHECKPOINT_BYTES = 256
+const TICKET_HEADER_START = 'sealgate ticket keys 1\n'
+const MAX_TICKET_HEADER_BYTES = 4096
+const TICKET_KEY_BYTES = 80
+const MAX_TICKET_KEYS = 8
+const LINE_FEED = 0x0a
 const RANDOMS_BYTES = 64
 const NAMED_CURVE = 3
 const UNCOMPRESSED_POINT = 4

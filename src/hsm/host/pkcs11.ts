@@ -206,6 +206,25 @@ export class Pkcs11Module {
     })
   }
 
+  /**
+   * CKM_AES_GCM in one part, tag of 128 bits at the end.
+   *
+   * @param parameters.iv written to by modules that choose their own.
+   * @returns what the module has put out, which may be followed by its own IV.
+   */
+  encryptGcm(session: Handle, key: Handle, parameters: GcmParameters, data: Buffer): Buffer {
+    call('C_EncryptInit', () => this.#pkcs11.C_EncryptInit(session, gcm(parameters), key))
+    const output = Buffer.allocUnsafeSlow(data.length + GCM_OVERHEAD_BYTES)
+    return call('C_Encrypt', () => this.#pkcs11.C_Encrypt(session, data, output))
+  }
+
+  /** The other way round. @returns a buffer of its own. */
+  decryptGcm(session: Handle, key: Handle, parameters: GcmParameters, data: Buffer): Buffer {
+    call('C_DecryptInit', () => this.#pkcs11.C_DecryptInit(session, gcm(parameters), key))
+    const output = Buffer.allocUnsafeSlow(data.length)
+    return call('C_Decrypt', () => this.#pkcs11.C_Decrypt(session, data, output))
+  }
+
   /** In the token, when the templates say CKA_TOKEN. Blocks for as long as the HSM needs: RSA takes seconds. */
   generateKeyPair(
     session: Handle,
@@ -245,6 +264,19 @@ function isolate(path: string): void {
   }
 }
 
+export interface GcmParameters {
+  readonly iv: Buffer
+  /** Authenticated, not encrypted. */
+  readonly header: Buffer
+}
+
+function gcm({ iv, header }: GcmParameters): Mechanism {
+  const parameter = { type: binding.CK_PARAMS_GCM, iv, ivBits: iv.length * 8, aad: header, tagBits: 128 }
+  return { mechanism: binding.CKM_AES_GCM, parameter }
+}
+
+// The tag, and an IV that the module adds.
+const GCM_OVERHEAD_BYTES = 16 + 16
 // From glibc's <dlfcn.h>; Node has no name for it.
 const RTLD_NODELETE = 0x1000
 
@@ -306,4 +338,5 @@ export const CK = {
   CKF_USER_PIN_FINAL_TRY: binding.CKF_USER_PIN_FINAL_TRY,
   CKF_USER_PIN_LOCKED: binding.CKF_USER_PIN_LOCKED,
   CK_PARAMS_RSA_PSS: binding.CK_PARAMS_RSA_PSS,
+  CKM_AES_GCM: binding.CKM_AES_GCM,
 } as const

@@ -20,6 +20,7 @@ import { Pkcs11Error, type Pkcs11Module } from './pkcs11.ts'
 import { Problem, problemMessage } from './problem.ts'
 import { type Answers, Signer } from './signer.ts'
 import { loadModule, openToken, renewSession, type Token } from './token.ts'
+import { type WrapAnswers, Wrapper } from './wrapper.ts'
 
 export interface RecoveryEvents {
   ready(message: ReadyMessage): void
@@ -32,6 +33,7 @@ export interface RecoveryEvents {
 export class Recovery {
   readonly module: Pkcs11Module
   readonly signer: Signer
+  readonly wrapper: Wrapper
   readonly #options: ConfigureMessage
   readonly #events: RecoveryEvents
   readonly #login: Login
@@ -48,7 +50,7 @@ export class Recovery {
   #openingMs = 0
 
   /** @throws {Problem} when the module does not load. */
-  constructor(options: ConfigureMessage, answers: Answers, events: RecoveryEvents) {
+  constructor(options: ConfigureMessage, answers: Answers & WrapAnswers, events: RecoveryEvents) {
     this.#options = options
     this.#events = events
     this.#login = new Login(options)
@@ -61,6 +63,7 @@ export class Recovery {
       },
       this.#login,
     )
+    this.wrapper = new Wrapper(options.wrappingKey, answers, (error) => this.#signatureFailed(error))
   }
 
   /** Opens the token for the first time. What fails is climbed from, like what fails later. */
@@ -113,6 +116,7 @@ export class Recovery {
     // Told first: what the signer now fails is not to come back here.
     this.#events.recovering({ rung, attempt: this.#ladder.attempts, problem })
     this.signer.suspend()
+    this.wrapper.suspend()
     setTimeout(() => this.#run(rung), this.#pause.next())
   }
 
@@ -185,6 +189,7 @@ export class Recovery {
     this.#doneAtMs = performance.now()
     this.#ladder.done(this.#doneAtMs)
     this.#state = 'signing'
+    this.wrapper.resume(token)
     this.signer.resume(
       token,
       this.#keys.map(({ key }) => key),
