@@ -9,12 +9,12 @@
  * concurrency measures its minRTT in a similar way. And a wait below two milliseconds is nobody's trouble, so a token in software keeps all its sessions.
  *
  * An answer that says "busy" takes half a place, and so a round of nothing else halves the limit, and a few take little
- * (DCTCP, RFC 8257). With one place left the member is given a rest that doubles until it signs again.
+ * (DCTCP, RFC 8257). With one place left it is not the number that is too much for the HSM, but the rate (pace.ts).
  *
  * Pure: no timers and no clock of its own. All times are `performance.now()`.
  */
 
-import { BackOff } from './back-off.ts'
+import { Pace } from './pace.ts'
 
 export interface Answered {
   /** Time in the HSM, without queueing before it. */
@@ -26,7 +26,7 @@ export interface Answered {
 }
 
 export class ConcurrencyLimit {
-  readonly #backOff = new BackOff({ firstMs: 5, capMs: 100 })
+  readonly #pace = new Pace()
   #max = 0
   #limit = INITIAL
   #phase: 'slow-start' | 'steady' | 'half' | 'control' = 'slow-start'
@@ -36,8 +36,6 @@ export class ConcurrencyLimit {
   /** Of the experiment: the round with half the limit. */
   #half = this.#round
   #nextExperimentMs = 0
-  #throttledAtMs = 0
-  #pausedUntilMs = 0
 
   /** Between 1 and the number of sessions; 0 while there are none. */
   get value(): number {
@@ -47,7 +45,12 @@ export class ConcurrencyLimit {
 
   /** It has said "busy" with one place left, and is asked for nothing until `resume`. */
   get paused(): boolean {
-    return this.#pausedUntilMs > 0
+    return this.#pace.paused
+  }
+
+  /** Requests a second, at most; undefined unless it throttles. */
+  get perSecond(): number | undefined {
+    return this.#pace.perSecond
   }
 
   /** @param sessions that the token gives. */
@@ -61,17 +64,18 @@ export class ConcurrencyLimit {
     this.#phase = 'slow-start'
     this.#bestMs = Number.POSITIVE_INFINITY
     this.#round = new Round(nowMs)
-    this.#pausedUntilMs = 0
-    this.#backOff.reset()
+    this.#pace.reset()
+  }
+
+  /** A request was sent. */
+  sent(): void {
+    this.#pace.sent()
   }
 
   /** A signature has come. */
   answered(answer: Answered): void {
     const { sentAtMs, nowMs } = answer
-    if (sentAtMs >= this.#throttledAtMs) {
-      this.#backOff.reset()
-      this.#pausedUntilMs = 0
-    }
+    this.#pace.granted(sentAtMs, nowMs)
     // What was sent earlier tells of another limit, or has met the queue that it left.
     if (sentAtMs < this.#round.startedAtMs) return
     this.#round.add(answer, this.value)
@@ -84,18 +88,24 @@ export class ConcurrencyLimit {
 
   /** The HSM has said that it is asked for too much. */
   throttled(nowMs: number): void {
-    this.#limit = Math.max(1, Math.min(this.#limit, this.#max) - 0.5)
     this.#phase = 'steady'
     this.#round.throttled = true
-    this.#throttledAtMs = nowMs
-    if (this.value === 1 && !this.paused) this.#pausedUntilMs = nowMs + this.#backOff.next()
+    this.#limit = Math.max(this.#placesForPace, Math.min(this.#limit, this.#max) - 0.5)
+    if (this.value > this.#placesForPace) return
+    this.#pace.busy(nowMs)
+    this.#limit = this.#placesForPace
   }
 
-  /** @returns true once, when a pause is over. */
+  /** To be called every few milliseconds while anybody waits. @returns true once, when a pause is over. */
   resume(nowMs: number): boolean {
-    if (!this.paused || nowMs < this.#pausedUntilMs) return false
-    this.#pausedUntilMs = 0
-    return true
+    return this.#pace.resume(nowMs)
+  }
+
+  /** By Little's law, with some to spare: an HSM that takes long for each needs several at once to be asked so often. */
+  get #placesForPace(): number {
+    const perSecond = this.#pace.perSecond
+    if (perSecond === undefined || this.#bestMs === Number.POSITIVE_INFINITY) return 1
+    return Math.max(1, Math.min(Math.ceil((perSecond * this.#bestMs) / 1000), this.#max))
   }
 
   #endOf(round: Round, nowMs: number): void {

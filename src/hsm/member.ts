@@ -145,6 +145,7 @@ export class Member {
     const host = this.#host
     if (host === undefined) throw new Error(`member ${this.name} has no host`)
     attempt.sentAtMs = nowMs
+    this.#limit.sent()
     host.sign(this.#inFlight.add(attempt), attempt.key, attempt.scheme, attempt.message)
   }
 
@@ -204,6 +205,7 @@ export class Member {
       sessions: { ...this.#sessions },
       inFlight: this.#inFlight.size,
       inFlightLimit: this.#limit.value,
+      requestsPerSecond: this.#limit.perSecond,
       hedgeDelayMs: this.hedgeDelayMs,
       restarts: this.#restarts,
       recovery: this.#climb?.status(),

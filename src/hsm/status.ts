@@ -43,6 +43,8 @@ export interface HsmStatus {
   readonly inFlight: number
   /** As many may be: at most the sessions; fewer where more bring nothing, or the HSM says that it is busy. */
   readonly inFlightLimit: number
+  /** It throttles, and is asked for so many a second at most; undefined when it does not. */
+  readonly requestsPerSecond: number | undefined
   /** A signature that takes longer is asked of another member too. */
   readonly hedgeDelayMs: number
   readonly restarts: number

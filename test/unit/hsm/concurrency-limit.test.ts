@@ -100,6 +100,44 @@ describe('throttling', () => {
     expect(throttled).toBeLessThan(signed)
   })
 
+  test.each([
+    { ratePerSecond: 20, serviceMs: 0.1, vain: 15 },
+    { ratePerSecond: 50, serviceMs: 0.1, vain: 10 },
+    { ratePerSecond: 50, serviceMs: 3, vain: 10 },
+    { ratePerSecond: 500, serviceMs: 3, vain: 20 },
+    { ratePerSecond: 500, serviceMs: 40, vain: 30 },
+  ])(
+    '$ratePerSecond signatures/s of $serviceMs ms are asked for at about that rate: at most $vain a second in vain',
+    ({ ratePerSecond, serviceMs, vain }) => {
+      const hsm = new SimulatedHsm({ servers: 1000, serviceMs, sessions: 64, ratePerSecond })
+      hsm.run(3_000)
+
+      const { signed, throttled } = hsm.run(20_000)
+      expect(signed).toBeGreaterThan(0.95 * 20 * ratePerSecond)
+      expect(throttled).toBeLessThan(20 * vain)
+    },
+  )
+
+  test('its end is found out in little more than a second', () => {
+    const hsm = new SimulatedHsm({ servers: 1000, serviceMs: 3, sessions: 16, ratePerSecond: 50 })
+    hsm.run(5_000)
+    expect(hsm.limit.perSecond).toBeGreaterThan(50)
+
+    hsm.ratePerSecond = Number.POSITIVE_INFINITY
+    hsm.run(1_200)
+    expect(hsm.limit.perSecond).toBeUndefined()
+  })
+
+  test('busy one time in ten, at random, is no cap: what it can do does not shrink from minute to minute', () => {
+    const hsm = new SimulatedHsm({ servers: 4, serviceMs: 3, sessions: 32, busyProbability: 0.1 })
+    hsm.run(10_000)
+    const first = hsm.run(10_000).signed
+    hsm.run(300_000)
+
+    expect(first).toBeGreaterThan(10 * 100)
+    expect(hsm.run(10_000).signed).toBeGreaterThan(0.8 * first)
+  })
+
   test('the limit comes back when the cap is gone', () => {
     const hsm = new SimulatedHsm({ servers: 1000, serviceMs: 3, sessions: 32, ratePerSecond: 100 })
     hsm.run(5_000)
@@ -186,9 +224,10 @@ class SimulatedHsm {
     this.#send()
     while (this.#nowMs < untilMs) {
       const next = this.#inFlight[0]
-      if (next === undefined) {
-        // Everybody waits for the end of the pause, which is looked at as often as Member.tick does.
-        this.#nowMs += 5
+      // Pauses are looked at as often as Member.tick does.
+      const tickMs = this.#nowMs + 5
+      if (next === undefined || next.atMs > tickMs) {
+        this.#nowMs = tickMs
       } else {
         this.#nowMs = Math.max(this.#nowMs, next.atMs)
         const inFlight = this.#inFlight.length
@@ -219,6 +258,7 @@ class SimulatedHsm {
   #send(): void {
     while (this.#inFlight.length < this.limit.value && !this.limit.paused) {
       const request = this.#request()
+      this.limit.sent()
       const after = this.#inFlight.findLastIndex(({ atMs }) => atMs <= request.atMs)
       this.#inFlight.splice(after + 1, 0, request)
     }
