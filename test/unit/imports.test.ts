@@ -27,7 +27,7 @@ const TABLE: Readonly<Record<string, Rule>> = {
   },
   check: { may: ['certificates', 'config', 'drill', 'native', 'tls'] },
   certificates: { may: ['config', 'hsm'] },
-  cli: { may: ['app', 'check', 'audit', 'config', 'drill'] },
+  cli: { may: ['app', 'check', 'audit', 'bench', 'config', 'drill'] },
   drill: { may: ['config/nearest', 'hsm/ckr'] },
   config: {
     may: [],
@@ -36,6 +36,7 @@ const TABLE: Readonly<Record<string, Rule>> = {
   tls: { may: ['native'] },
   hsm: { may: [] },
   token: { may: ['hsm'] },
+  bench: { may: ['hsm', 'token', 'config'] },
   // It records what the pool tells it, and checks signatures as the pool does.
   audit: { may: ['hsm/verify-signature'], types: ['hsm/key-use', 'hsm/options'] },
   proxy: { may: ['upstream', 'native'] },

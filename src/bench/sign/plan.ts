@@ -1,6 +1,8 @@
 /** What `bench sign` measures: which keys, through which HSMs, with which schemes, on which ladder. */
 
+import { keySchemes } from '../../hsm/mechanism.ts'
 import type { HsmOptions, KeyOptions, SigningOptions } from '../../hsm/options.ts'
+import { keyFacts } from '../../hsm/public-key.ts'
 import type { KeyType, SignatureSchemeName } from '../../signing.ts'
 
 export interface BenchKey {
@@ -38,6 +40,18 @@ export function groupsOf({ hsms, keys }: Pick<SignBenchPlan, 'hsms' | 'keys'>): 
   })
   const together = hsms.length > 1 ? [held(hsms)] : []
   return [...hsms.map((hsm) => held([hsm])), ...together].filter((group) => group.keys.length > 0)
+}
+
+/** Without asking the tokens: what keys of these types can do at most. */
+export function expectedSeries(plan: SignBenchPlan): number {
+  const { schemes, paths } = plan
+  return groupsOf(plan)
+    .flatMap(({ hsms, keys }) => keys.map((key) => ({ alone: hsms.length === 1, key })))
+    .map(({ alone, key: { spki } }) => {
+      const count = keySchemes(keyFacts(spki)).filter(({ name }) => schemes?.has(name) ?? true).length
+      return count * ((paths.has('pool') ? 1 : 0) + (paths.has('raw') && alone ? 1 : 0))
+    })
+    .reduce((sum, count) => sum + count, 0)
 }
 
 /** So many sessions are asked of a token that names no limit, or a greater one. */

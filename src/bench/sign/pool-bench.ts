@@ -76,7 +76,7 @@ export class PoolBench {
     const before = await this.#throttled()
     const load = performance.eventLoopUtilization()
     await quietDelay(untilMs - performance.now(), signal)
-    const endedAtMs = performance.now()
+    const endedAtMs = signal.aborted ? performance.now() : untilMs
     const { utilization } = performance.eventLoopUtilization(load)
     const inFlightLimit = this.hsms().reduce((sum, hsm) => sum + hsm.inFlightLimit, 0)
     await all
