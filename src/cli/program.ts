@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander'
 import { exitStatus, SealgateError } from '../errors.ts'
 import { packageVersion } from '../version.ts'
 import { addBenchCommands } from './bench.ts'
+import { addDoctorCommands } from './doctor.ts'
 import { addDrillCommands } from './drill.ts'
 
 /** Where people read. */
@@ -62,6 +63,7 @@ function describeProgram(terminal: Terminal, ended: (status: number) => void): C
       ended(await check(config, terminal))
     },
   )
+  addDoctorCommands(program, terminal, ended)
   addDrillCommands(program, terminal)
   addBenchCommands(program, terminal, ended)
   addAuditCommands(program, terminal, ended)

@@ -27,7 +27,11 @@ const TABLE: Readonly<Record<string, Rule>> = {
   },
   check: { may: ['certificates', 'config', 'drill', 'native', 'tls'] },
   certificates: { may: ['config', 'hsm'] },
-  cli: { may: ['app', 'check', 'audit', 'bench', 'config', 'drill'] },
+  cli: { may: ['app', 'check', 'audit', 'bench', 'config', 'doctor', 'drill'], types: ['hsm/options'] },
+  doctor: {
+    may: ['config/tls-listeners', 'drill/module', 'hsm', 'native', 'tls', 'token'],
+    types: ['config/config'],
+  },
   drill: { may: ['config/nearest', 'hsm/ckr'] },
   config: {
     may: [],
