@@ -160,6 +160,7 @@ export const CODES = {
   ERR_CONFIG_VALUE: { fault: 'operator', retryable: false, exit: 78 },
   ERR_CONFIG_SECRET: { fault: 'operator', retryable: false, exit: 78 },
   ERR_CONFIG_CERTIFICATE: { fault: 'operator', retryable: false, exit: 78 },
+  ERR_CONFIG_RESTART: { fault: 'operator', retryable: false, exit: 78 },
   ERR_NATIVE_LOAD: { fault: 'operator', retryable: false, exit: 70 },
   ERR_NATIVE_OPENSSL: { fault: 'bug', retryable: false, exit: 70 },
   ERR_TLS_CLIENT_TRUST: { fault: 'operator', retryable: false, exit: 78 },

@@ -18,6 +18,8 @@ import type { TcpRouteOptions, UpstreamOptions } from '../upstream/options.ts'
 export interface Config {
   /** The file it came from; absolute. */
   readonly file: string
+  /** As it was read: to be resolved again when a file that it names has changed. */
+  readonly text: string
   /** SHA-256 of its bytes, hex: which configuration it was. */
   readonly sha256: string
   readonly hsms: readonly HsmOptions[]
@@ -32,10 +34,18 @@ export interface Config {
   readonly log: { readonly level: LogLevel; readonly access: boolean }
   /** undefined: no audit log. */
   readonly audit: AuditOptions | undefined
+  readonly reload: ReloadOptions
   /** TERM: how long open requests and connections may take to end. */
   readonly drainTimeoutMs: number
   /** Served, but the operator should know: an expired certificate, a PIN in the environment. */
   readonly warnings: readonly string[]
+}
+
+export interface ReloadOptions {
+  /** Whose changes are taken up without a signal: certificate chains, client CAs and revocation lists; also the configuration; nothing's. */
+  readonly watch: 'files' | 'all' | 'off'
+  /** How often they are looked at. */
+  readonly intervalMs: number
 }
 
 export type ListenerOptions =

@@ -32,6 +32,10 @@ export const ERROR_REFERENCE = {
     means: 'A certificate chain cannot be used.',
     cure: 'PEM, leaf first, then the intermediates.',
   },
+  ERR_CONFIG_RESTART: {
+    means: 'A reload found a change in a key that cannot change while Sealgate runs; nothing was applied.',
+    cure: 'Take the change back, or restart.',
+  },
   ERR_NATIVE_LOAD: {
     means: 'The native addon does not load.',
     cure: '`npm run build:native`, with the Node that runs Sealgate.',

@@ -32,35 +32,37 @@ import { resolveUpstream } from './upstreams.ts'
  * @throws {ConfigError} with every problem, in the order of the file. The process can exit with `exitStatus(error)`.
  */
 export async function loadConfig(file: string): Promise<Config> {
+  return resolveConfig(readConfigText(file))
+}
+
+/** @throws {ConfigError} `ERR_CONFIG_FILE` when there is nothing to read. */
+export function readConfigText(file: string): Pick<Config, 'file' | 'text'> {
   const path = resolve(file)
   const read = readTextFile(path, { maxBytes: MAX_FILE_BYTES, encoding: 'utf8' })
-  if ('error' in read)
-    throw new ConfigError([
-      {
-        code: 'ERR_CONFIG_FILE',
-        file: path,
-        path: '',
-        message: `${read.error}; name the configuration with --config FILE`,
-      },
-    ])
-  if (read.text.trim() === '')
-    throw new ConfigError([
-      {
-        code: 'ERR_CONFIG_FILE',
-        file: path,
-        path: '',
-        message: 'is empty; begin with a file from the folder config/',
-      },
-    ])
+  if ('error' in read) throw fileError(path, `${read.error}; name the configuration with --config FILE`)
+  if (read.text.trim() === '') throw fileError(path, 'is empty; begin with a file from the folder config/')
+  return { file: path, text: read.text }
+}
+
+/**
+ * The same text may give another configuration: the files that it names have changed.
+ *
+ * @throws {ConfigError} as `loadConfig`.
+ */
+export function resolveConfig({ file, text }: Pick<Config, 'file' | 'text'>): Config {
   const world = { nowMs: Date.now(), environment: process.env }
-  return resolveDocument(parseConfigDocument(path, read.text), world, hash('sha256', read.text))
+  return resolveDocument(parseConfigDocument(file, text), world, text)
+}
+
+function fileError(file: string, message: string): ConfigError {
+  return new ConfigError([{ code: 'ERR_CONFIG_FILE', file, path: '', message }])
 }
 
 /** The part that needs no clock and no environment of its own. */
 function resolveDocument(
   document: ConfigDocument,
   world: Pick<Context, 'nowMs' | 'environment'>,
-  sha256: string,
+  text: string,
 ): Config {
   const report = new Report(document)
   const context: Context = { report, directory: dirname(document.file), ...world }
@@ -102,7 +104,8 @@ function resolveDocument(
   const whole = configSchema.parse(document.value)
   return deepFreeze({
     file: document.file,
-    sha256,
+    text,
+    sha256: hash('sha256', text),
     hsms: values(hsms),
     certificates: values(certificates),
     listeners: withReservedFields(values(listeners)),
@@ -126,6 +129,7 @@ function resolveDocument(
     threads: { tls: threadsOf(whole.threads.tls), http: threadsOf(whole.threads.http) },
     log: whole.log,
     audit,
+    reload: { watch: whole.reload.watch, intervalMs: whole.reload.interval },
     drainTimeoutMs: whole.drain_timeout,
     warnings: report.warnings,
   })

@@ -272,6 +272,23 @@ const logSchema = z
   .prefault({})
   .describe('JSON lines on standard output.')
 
+const reloadSchema = z
+  .strictObject({
+    watch: z
+      .enum(['files', 'all', 'off'])
+      .prefault('files')
+      .describe(
+        'What is taken up when it changes, without a HUP. files: certificate chains, client CAs and revocation lists. all: this file too. off: nothing. A state that is wrong in any way is not taken; the old one stays.',
+      ),
+    interval: duration({ min: 100, max: 1 * HOUR })
+      .prefault('5s')
+      .describe(
+        'How often it is looked for. Contents count, so files that are renamed over and mounted Kubernetes Secrets are found.',
+      ),
+  })
+  .prefault({})
+  .describe('Changes while Sealgate runs. `HUP` takes up everything at any time.')
+
 export type AuditEntry = z.output<typeof auditSchema>
 export const auditSchema = z
   .strictObject({
@@ -352,6 +369,7 @@ export const configSchema = z.strictObject({
   threads: threadsSchema,
   log: logSchema,
   audit: auditSchema,
+  reload: reloadSchema,
   drain_timeout: duration({ min: 0, max: 1 * DAY })
     .prefault('30s')
     .describe('After TERM: how long open requests and connections may take to end.'),
