@@ -36,7 +36,7 @@ export function stopAfter(steps: readonly Step[]): Stop | undefined {
   // One step without growth may be chance; two in a row are the knee, and so is one that has cost a third of the rate.
   const flat = [last, before].every((step) => step.sessions > best.sessions && step.rate < best.rate * GROWTH)
   const collapsed = last.rate < best.rate * COLLAPSE
-  const slower = last.latencyMs.p50 / Math.max(best.p50, Number.EPSILON)
+  const slower = last.latencyMs.mean / Math.max(best.meanMs, Number.EPSILON)
   if (!(flat || collapsed) || slower < SLOWER) return undefined
   return {
     reason: 'knee',
@@ -47,10 +47,10 @@ export function stopAfter(steps: readonly Step[]): Stop | undefined {
 /** The fewest sessions with 95 % of the best rate. */
 export function kneeOf(
   steps: readonly Step[],
-): { readonly sessions: number; readonly rate: number; readonly p50: number } | undefined {
+): { readonly sessions: number; readonly rate: number; readonly meanMs: number } | undefined {
   const bestRate = Math.max(0, ...steps.map(({ rate }) => rate))
   const knee = steps.find(({ rate, signatures }) => signatures > 0 && rate >= bestRate * NEAR_BEST)
-  return knee && { sessions: knee.sessions, rate: knee.rate, p50: knee.latencyMs.p50 }
+  return knee && { sessions: knee.sessions, rate: knee.rate, meanMs: knee.latencyMs.mean }
 }
 
 /** The ladder has ended by itself. */

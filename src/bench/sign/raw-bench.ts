@@ -3,8 +3,7 @@
 import type { HsmOptions } from '../../hsm/options.ts'
 import type { SignatureScheme } from '../../signing.ts'
 import { runTokenJob } from '../../token/run-token-job.ts'
-import type { BenchKey, SignBenchPlan } from './plan.ts'
-import { MAX_RAW_SESSIONS } from './plan.ts'
+import { type BenchKey, MAX_RAW_SESSIONS, MAX_SESSIONS, type SignBenchPlan } from './plan.ts'
 import { type RawArgs, type RawProgress, type RawTask, rawProgressSchema } from './raw-messages.ts'
 
 export interface RawWork {
@@ -37,7 +36,7 @@ export function measureRaw(
     warmUpSeconds,
   }
   return runTokenJob(
-    { ...hsm, sessions: maxSessions },
+    { ...hsm, sessions: MAX_SESSIONS },
     {
       job: new URL('./raw-job.ts', import.meta.url),
       args,
