@@ -289,11 +289,14 @@ function call<T>(name: string, run: () => T): T {
   }
 }
 
-/** pkcs11js puts the return value into `code`; 0 there means that it never got as far as a return value. */
+/**
+ * pkcs11js puts the return value into `code`; 0 there means that it never got as far as a return value. Version 2.1.7
+ * forgets to in C_FindObjects, and has it in the message only: `CKR_DEVICE_ERROR:48`.
+ */
 function convert(name: string, error: unknown): Pkcs11Error {
-  if (error instanceof Error && 'code' in error && typeof error.code === 'number' && error.code !== 0) {
-    return new Pkcs11Error(name, error.code)
-  }
+  if (!(error instanceof Error)) throw error
+  const code = 'code' in error ? error.code : Number(/^\w+:(\d+)$/.exec(error.message)?.[1])
+  if (typeof code === 'number' && code > 0) return new Pkcs11Error(name, code)
   throw error
 }
 
