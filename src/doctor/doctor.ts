@@ -164,7 +164,9 @@ function served(config: Config, examinations: readonly Examination[]): Findings 
       schemes: [...codePoints].flatMap((codePoint) => schemeByCodePoint(codePoint) ?? []),
     }
   })
-  for (const { level, subject, message } of tlsFindings(tlsListeners(config), signable)) {
+  // Where no HSM signs at all, the HSMs' own findings have said so.
+  const signed = signable.filter(({ schemes }) => schemes.length > 0)
+  for (const { level, subject, message } of tlsFindings(tlsListeners(config), signed)) {
     const text = `${subject}: ${message}`
     if (level === 'ok') findings.ok('listener.policy', text)
     else if (level === 'warning')

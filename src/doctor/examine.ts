@@ -77,6 +77,13 @@ export async function examine(patient: Patient, limitMs: number): Promise<Examin
   return examination
 }
 
+/** Why it ended before its time; the subject of the findings says already which HSM it was. */
+export function endingText({ end, patient: { hsm } }: Examination): string {
+  const text = end?.error.message ?? ''
+  const prefix = `hsm "${hsm.name}": `
+  return text.startsWith(prefix) ? text.slice(prefix.length) : text
+}
+
 /** The PKCS#11 return value that ended an examination, if one did. */
 export function endedBy({ end }: Examination): { readonly call: string; readonly rv: number } | undefined {
   const error = end?.error

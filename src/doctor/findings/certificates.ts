@@ -139,7 +139,7 @@ function day(ms: number): string {
 }
 
 const DAY_MS = 86_400_000
-const SOON_DAYS = 30
+const SOON_DAYS = 14
 const SHA1_SIGNATURES = [
   Buffer.from('06092a864886f70d010105', 'hex'),
   Buffer.from('06072a8648ce3d0401', 'hex'),

@@ -2,7 +2,7 @@
 
 import { returnValue } from '../../hsm/ckr.ts'
 import { schemes } from '../../signing.ts'
-import { type Examination, endedBy } from '../examine.ts'
+import { type Examination, endedBy, endingText } from '../examine.ts'
 import type { Findings } from '../finding.ts'
 
 export function endingFindings(examination: Examination, findings: Findings): void {
@@ -32,7 +32,7 @@ export function endingFindings(examination: Examination, findings: Findings): vo
     case 'failed':
       findings.error(
         'module.failed',
-        `${end.error.message}${rest}`,
+        `${endingText(examination)}${rest}`,
         "look at the HSM's own log, and whether its vendor's tool gets an answer",
       )
   }

@@ -181,7 +181,7 @@ function latencyFindings(
   if (latency === undefined || latency.milliseconds.length === 0) return
   const { p50, p99 } = percentiles(latency.milliseconds)
   const scheme = schemeByCodePoint(latency.scheme)?.name
-  const text = `key ${key}: a ${scheme} signature takes ${format(p50)} (p50), ${format(p99)} (p99) of ${latency.milliseconds.length} one after the other`
+  const text = `key ${key}: one ${scheme} signature takes ${format(p50)} (p50), ${format(p99)} (p99) of ${latency.milliseconds.length} one after the other`
   if (p99 > timeoutMs / 2) {
     findings.warning(
       'signature.slow',

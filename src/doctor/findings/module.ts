@@ -1,7 +1,7 @@
 /** Does the module load and start, and what is it? */
 
 import { isForDrills } from '../../drill/module.ts'
-import { type Examination, endedBy } from '../examine.ts'
+import { type Examination, endedBy, endingText } from '../examine.ts'
 import type { Findings } from '../finding.ts'
 import { explainLoadFailure, foreignFile } from '../module-file.ts'
 import { type ModuleKind, moduleKind } from '../quirk-table.ts'
@@ -30,7 +30,7 @@ export function moduleFindings(examination: Examination, findings: Findings): vo
   } else if (endedBy(examination)?.call === 'C_Initialize') {
     findings.error(
       'module.initialize',
-      `the module loads, but does not start: ${examination.end?.error.message}`,
+      `the module loads, but does not start: ${endingText(examination)}`,
       kind?.environment ?? OWN_CONFIGURATION,
     )
   }
@@ -45,8 +45,9 @@ export function kindOf(examination: Examination): ModuleKind | undefined {
   )
 }
 
-function loadFindings({ patient: { hsm }, end }: Examination, findings: Findings): void {
-  const message = end?.error.message ?? ''
+function loadFindings(examination: Examination, findings: Findings): void {
+  const { hsm } = examination.patient
+  const message = endingText(examination)
   const foreign = foreignFile(hsm.module)
   if (foreign !== undefined) {
     findings.error(
