@@ -13,24 +13,28 @@ import { type AdminSource, type Readiness, startAdminServer } from './admin/admi
 import { AuditLog } from './audit/audit-log.ts'
 import { AuditedKey } from './audit/audited-key.ts'
 import { Certificates } from './certificates.ts'
+import { changedSections, coldChanges } from './config/cold-changes.ts'
 import type { Config, ListenerOptions } from './config/config.ts'
-import { askingListeners, tlsListeners } from './config/tls-listeners.ts'
 import { readTrustFiles } from './config/trust-files.ts'
 import { isForDrills } from './drill/module.ts'
-import { TlsError } from './errors.ts'
+import { ConfigError, TlsError } from './errors.ts'
+import { ExpiryWarnings } from './expiry.ts'
+import type { ServiceKey } from './hsm/signing-service.ts'
 import { createLog, type Log } from './log.ts'
 import { exposition } from './metrics/exposition.ts'
 import { createMetrics } from './metrics/metrics.ts'
 import { tlsMetrics } from './metrics/tls-metrics.ts'
-import { loadAddon, type NativeEstablished } from './native/addon.ts'
+import { loadAddon } from './native/addon.ts'
+import { tcpRoutingState, tlsState, workerOptions } from './part-states.ts'
 import { startRedirect } from './proxy/redirect.ts'
 import { HttpWorkers } from './proxy/workers.ts'
-import type { SigningKey } from './signing.ts'
+import { Reloads } from './reload.ts'
+import { type SharedTicketKeys, shareTicketKeys, showOwnTicketKeys } from './ticket-sharing.ts'
+import type { Credentials } from './tls/offers.ts'
+import { proveState } from './tls/prove.ts'
 import { provePort } from './tls/prove-port.ts'
-import { type TcpRoute, TlsFront } from './tls/tls-front.ts'
-import { proxyHeader } from './upstream/proxy-header.ts'
-import { TcpUpstream } from './upstream/tcp.ts'
-import { compileTcpRoutes, type TcpRouter } from './upstream/tcp-routes.ts'
+import { TlsFront } from './tls/tls-front.ts'
+import { TcpRouting } from './upstream/tcp-routing.ts'
 import { packageVersion } from './version.ts'
 
 export interface App {
@@ -38,6 +42,8 @@ export interface App {
   readonly listeners: readonly OpenListener[]
   /** Never resolves; rejects when it had started, waited for an HSM, and now cannot go on. It is to be destroyed then. */
   readonly failed: Promise<never>
+  /** Loads the configuration anew; what is wrong with it is in the log, and changes nothing. */
+  reload(): void
   /**
    * Stops accepting, lets open requests and connections end, and stops; what is still open at the drain timeout
    * is cut off. Idempotent.
@@ -84,18 +90,21 @@ class RunningApp implements App {
   readonly listeners: OpenListener[] = []
   readonly failed: Promise<never>
   readonly #fail: (error: unknown) => void
-  readonly #config: Config
+  #config: Config
   readonly #options: StartOptions
   readonly #log: Log
   readonly #flush: () => void
   readonly #metrics = createMetrics()
   readonly #certificates: Certificates
-  readonly #tcpUpstreams: ReadonlyMap<string, TcpUpstream>
-  readonly #tcpRoutes: ReadonlyMap<number, TcpRouter>
+  readonly #auditedKeys = new WeakMap<ServiceKey, AuditedKey>()
+  readonly #tcp: TcpRouting
+  readonly #expiry: ExpiryWarnings
+  readonly #reloads: Reloads
   /** What has started, last first. */
   readonly #stops: (() => unknown)[] = []
   #audit: AuditLog | undefined
   #tls: TlsFront | undefined
+  #sharedTickets: SharedTicketKeys | undefined
   #workers: HttpWorkers | undefined
   /** `waiting`: nobody can sign yet, the listeners are closed. */
   #state: 'starting' | 'waiting' | 'ready' | 'draining' | 'stopped' = 'starting'
@@ -122,28 +131,31 @@ class RunningApp implements App {
       onHealth: () => this.#reviewSoon(),
       onUse: (use) => this.#audit?.record(use),
     })
-    this.#tcpUpstreams = new Map(
-      config.upstreams.map((upstream) => [upstream.name, new TcpUpstream(upstream)]),
-    )
-    this.#tcpRoutes = new Map(
-      config.listeners.flatMap((listener, id) =>
-        listener.protocol === 'tcp' ? [[id, compileTcpRoutes(listener.routes)]] : [],
-      ),
-    )
-    for (const { certificate } of config.certificates) {
-      const labels = { name: certificate.names[0] ?? certificate.file, key_type: certificate.keyType }
-      this.#metrics.certificateExpiry.set(labels, certificate.notAfterMs / 1000)
-    }
+    this.#tcp = new TcpRouting(tcpRoutingState(config))
+    this.#expiry = new ExpiryWarnings({ log, metrics: this.#metrics })
+    this.#reloads = new Reloads({
+      config,
+      apply: (next, signal) => this.#change(next, signal),
+      log,
+      metrics: this.#metrics,
+    })
+    this.#stops.unshift(() => this.#expiry.close())
   }
 
   async start(options: StartOptions): Promise<void> {
+    this.#expiry.watch(this.#config.certificates.map(({ certificate }) => certificate))
     await this.#startAdmin()
     await this.#startAudit()
     await this.#startSigning(options)
     const tls = this.#startTls()
+    await this.#startTickets(tls)
     await this.#startWorkers(tls)
     if (this.#certificates.anyServed) await this.#open(tls)
     else await this.#wait()
+  }
+
+  reload(): void {
+    this.#reloads.request('HUP')
   }
 
   drain(): Promise<void> {
@@ -158,7 +170,7 @@ class RunningApp implements App {
 
   /** Before the HSMs, whose logins are its first records. */
   async #startAudit(): Promise<void> {
-    const { audit, file, sha256, signing, certificates } = this.#config
+    const { audit, file, sha256, signing } = this.#config
     if (audit === undefined) return
     const [log, metrics] = [this.#log, this.#metrics]
     const opened = await AuditLog.open({
@@ -170,8 +182,7 @@ class RunningApp implements App {
     })
     this.#audit = opened
     this.#stops.unshift(() => opened.close())
-    if (audit.checkpoint !== undefined)
-      opened.signWith(this.#certificates.signing.key(certificates.length), signing.timeoutMs)
+    if (audit.checkpoint !== undefined) opened.signWith(this.#certificates.checkpointKey(), signing.timeoutMs)
   }
 
   async #startSigning({ strict }: StartOptions): Promise<void> {
@@ -225,6 +236,7 @@ class RunningApp implements App {
   #review(): void {
     const tls = this.#tls
     tls?.refresh()
+    void this.#sharedTickets?.look()
     if (this.#state !== 'waiting' || tls === undefined || this.#opening !== undefined) return
     if (this.#certificates.anyServed) this.#open(tls).catch((error: unknown) => this.#fail(error))
     else if (this.#certificates.areAll('given-up')) this.#fail(this.#certificates.error())
@@ -250,50 +262,92 @@ class RunningApp implements App {
       addon: loadAddon(),
       ...(this.#options.keyLogFd !== undefined && { keyLogFd: this.#options.keyLogFd }),
       threads: config.threads.tls,
-      tls: config.tls,
-      signTimeoutMs: config.signing.timeoutMs,
-      credentials: config.certificates.map(({ certificate }, index) => ({
-        certificate,
-        key: this.#keyFor(index),
-      })),
-      listeners: tlsListeners(config),
-      clientAuthentication: { listeners: askingListeners(config), read: readTrustFiles },
-      listenerName: (id) => config.listeners[id]?.name ?? String(id),
+      ...tlsState(config, (index) => this.#audited(this.#certificates.signing.key(index))),
+      clientAuthentication: {
+        read: readTrustFiles,
+        onReloaded: (listener, refused) => {
+          this.#reloads.note('client CAs', refused === undefined ? undefined : [`${listener}: ${refused}`])
+        },
+      },
+      listenerName: (id) => this.#config.listeners[id]?.name ?? String(id),
       log: this.#log,
       limited: (limit, outcome) => this.#metrics.handshakesLimited.labels(limit, outcome).inc(),
-      accessLog: config.log.access,
-      routeTcp: (connection) => this.#routeTcp(connection),
-      onConnectFailed: (address) => {
-        for (const upstream of this.#tcpUpstreams.values()) upstream.markFailed(address)
-      },
+      routeTcp: (connection) => this.#tcp.destination(connection),
+      onConnectFailed: (address) => this.#tcp.markFailed(address),
     })
     this.#tls = tls
     this.#stops.unshift(() => tls.close())
     return tls
   }
 
-  #keyFor(index: number): SigningKey & { readonly ready: boolean } {
-    const key = this.#certificates.signing.key(index)
-    return this.#audit !== undefined && this.#config.audit?.overflow === 'block'
-      ? new AuditedKey(key, this.#audit)
-      : key
+  /** The same object for the same key: TLS knows keys by it. */
+  #audited(key: ServiceKey): Credentials['key'] {
+    if (this.#audit === undefined || this.#config.audit?.overflow !== 'block') return key
+    const audited = this.#auditedKeys.get(key) ?? new AuditedKey(key, this.#audit)
+    this.#auditedKeys.set(key, audited)
+    return audited
+  }
+
+  /**
+   * Puts another configuration into force while connections are open: proves it beside the one in use, then swaps.
+   *
+   * @returns what has changed, for the log.
+   * @throws {ConfigError} what needs a restart; {HsmError} a key that nobody signs with; what OpenSSL does not take. Nothing
+   *   has changed then.
+   */
+  async #change(next: Config, signal: AbortSignal): Promise<Readonly<Record<string, unknown>>> {
+    const before = this.#config
+    const cold = coldChanges(before, next)
+    if (cold.length > 0) throw new ConfigError(cold)
+    const [tls, workers] = [this.#tls, this.#workers]
+    if (tls === undefined) throw new TlsError('ERR_TLS_LISTEN', 'Sealgate is not started yet')
+    const change = this.#certificates.change(next)
+    const giveUp = (): void => void change.abandon()
+    signal.addEventListener('abort', giveUp, { once: true })
+    try {
+      await change.prove(PROVE_MS)
+      const state = tlsState(next, (index) => this.#audited(change.key(index)))
+      proveState(loadAddon(), state)
+      // First: whoever comes by a new name finds its routes.
+      await workers?.change(workerOptions(next))
+      signal.throwIfAborted()
+      tls.change(state)
+    } catch (error) {
+      await change.abandon()
+      await workers?.change(workerOptions(before))
+      throw error
+    } finally {
+      signal.removeEventListener('abort', giveUp)
+    }
+    change.commit(next.tls.handshakeTimeoutMs + next.signing.timeoutMs)
+    this.#tcp.change(tcpRoutingState(next))
+    this.#config = next
+    this.#log.level = next.log.level
+    for (const warning of next.warnings.filter((each) => !before.warnings.includes(each)))
+      this.#log.warn(warning)
+    this.#expiry.watch(next.certificates.map(({ certificate }) => certificate))
+    this.#reviewSoon()
+    return { changed: changedSections(before, next), newHosts: change.restarted }
+  }
+
+  /** Before the listeners open, so that the first tickets are the fleet's; but nobody waits for a place that is away. */
+  async #startTickets(tls: TlsFront): Promise<void> {
+    const { signing } = this.#certificates
+    const [log, metrics] = [this.#log, this.#metrics]
+    const apply: TlsFront['shareTicketKeys'] = (keys) => tls.shareTicketKeys(keys)
+    const shared = shareTicketKeys(this.#config, { signing, log, metrics, apply })
+    if (shared === undefined) return
+    this.#sharedTickets = shared
+    this.#stops.unshift(() => shared.close())
+    await atMost(FIRST_TICKETS_MS, shared.look())
   }
 
   async #startWorkers(tls: TlsFront): Promise<void> {
-    const certificateNames = this.#config.certificates.map(({ certificate }) => certificate.names)
-    const listeners = this.#config.listeners.flatMap((listener, id) =>
-      listener.protocol === 'http'
-        ? [{ id, http: listener.http, ...(listener.misdirected === 'refuse' && { certificateNames }) }]
-        : [],
-    )
-    if (listeners.length === 0) return
+    const worker = workerOptions(this.#config)
+    if (worker.listeners.length === 0) return
     const workers = new HttpWorkers({
       count: this.#config.threads.http,
-      worker: {
-        listeners,
-        upstreams: this.#config.upstreams.filter(({ servers }) => servers[0]?.scheme === 'http'),
-        log: this.#config.log,
-      },
+      worker,
       log: this.#log,
       onReceivers: (ids) => tls.setReceivers(ids),
     })
@@ -344,16 +398,6 @@ class RunningApp implements App {
     this.#log.info({ host: admin.host, port: admin.port }, 'admin')
   }
 
-  async #routeTcp(connection: NativeEstablished): Promise<TcpRoute> {
-    const name = this.#tcpRoutes.get(connection.listenerId)?.(connection) ?? ''
-    const options = this.#config.upstreams.find((upstream) => upstream.name === name)
-    const upstream = this.#tcpUpstreams.get(name)
-    if (options === undefined || upstream === undefined) throw new RangeError(`no upstream "${name}"`)
-    const { connectTimeoutMs, idleTimeoutMs, sendProxyHeader } = options
-    const preface = sendProxyHeader ? proxyHeader(connection) : new Uint8Array()
-    return { addresses: await upstream.addresses(), connectTimeoutMs, idleTimeoutMs, preface }
-  }
-
   #readiness(wanted: 'every' | 'any'): Readiness {
     const reasons = this.#certificates.reasons()
     if (this.#state === 'waiting')
@@ -373,12 +417,16 @@ class RunningApp implements App {
         name,
         servers: servers.map(({ scheme, host, port }) => `${scheme}://${host}:${port}`),
       })),
+      reload: { ...this.#reloads.status(), lingeringHosts: this.#certificates.signing.lingering },
       audit: this.#audit?.status(),
+      tickets: { own: this.#tls?.ownTicketKeys, shared: this.#sharedTickets?.status() },
       tls: this.#tls?.stats(),
     }
   }
 
   async #exposition(): Promise<string> {
+    if (this.#tls !== undefined)
+      showOwnTicketKeys(this.#metrics, this.#tls.ownTicketKeys, this.#sharedTickets)
     const own = await this.#metrics.registry.getMetricsAsJSON()
     const workers = (await this.#workers?.metrics()) ?? []
     const listenerName = (id: number): string => this.#config.listeners[id]?.name ?? String(id)
@@ -389,6 +437,7 @@ class RunningApp implements App {
   async #drain(): Promise<void> {
     if (this.#state === 'stopped') return
     this.#state = 'draining'
+    void this.#reloads.close()
     this.#log.info({ timeoutMs: this.#config.drainTimeoutMs }, 'draining')
     await this.#opening?.catch(() => {}) // it stops at the next listener
     const deadlineMs = performance.now() + this.#config.drainTimeoutMs
@@ -414,6 +463,7 @@ class RunningApp implements App {
     this.#tls = undefined
     this.#workers = undefined
     await this.#opening?.catch(() => {})
+    await this.#reloads.close()
     for (const stop of this.#stops.splice(0)) await stop()
     this.#log.info('stopped')
     this.#flush()
@@ -423,8 +473,12 @@ class RunningApp implements App {
 /** In preference order; `curl --http1.0` offers the last one only. */
 const HTTP_ALPN = ['h2', 'http/1.1', 'http/1.0']
 const DRAIN_POLL_MS = 20
+// Some tokens need 20 s for C_Initialize and login.
+const PROVE_MS = 30_000
 // Logging in to an HSM over a network takes a few seconds.
 const FIRST_TRIES_MS = 5_000
+// A file is read at once, and a Redis that is there has answered by then.
+const FIRST_TICKETS_MS = 2_000
 
 /** The addon takes addresses only. @throws {TlsError} when the name has none. */
 async function ipAddress(host: string): Promise<string> {

@@ -9,6 +9,9 @@ import { type Pkcs11Uri, parsePkcs11Uri, redactPkcs11Uri } from './pkcs11-uri.ts
 import type { CertificateEntry, KeyEntry } from './schema.ts'
 import { resolveCertificatePolicy } from './tls-policy.ts'
 
+/** `type` of RFC 7512. */
+type KeyClass = 'private' | 'secret-key'
+
 export interface ResolvedCertificate {
   readonly certificate: CertificateOptions
   readonly key: KeyOptions
@@ -32,10 +35,11 @@ export function resolveKey(
   entry: KeyEntry,
   hsmNames: ReadonlySet<string>,
   context: Context,
+  type: KeyClass = 'private',
 ): KeyOptions | undefined {
-  const selector = resolveUri([...path, 'uri'], entry.uri, context)
+  const selector = resolveUri([...path, 'uri'], entry.uri, type, context)
   checkMembers([...path, 'hsms'], entry.hsms, hsmNames, context)
-  const byHsm = resolveUris([...path, 'uris'], entry, context)
+  const byHsm = resolveUris([...path, 'uris'], entry, type, context)
   return selector && { ...selector, hsms: entry.hsms, byHsm }
 }
 
@@ -72,19 +76,19 @@ function resolveChain(path: Path, chain: string, context: Context): CertificateO
   return certificate
 }
 
-function resolveUris(path: Path, key: KeyEntry, context: Context): KeyOptions['byHsm'] {
+function resolveUris(path: Path, key: KeyEntry, type: KeyClass, context: Context): KeyOptions['byHsm'] {
   const resolved = Object.entries(key.uris).flatMap(([hsm, uri]): [string, KeySelector][] => {
     if (!key.hsms.includes(hsm)) {
       const cure = `name it there too, or take it out here; there are: ${key.hsms.join(', ')}`
       context.report.error([...path, hsm], `"${hsm}" is not among this key's hsms: ${cure}`)
     }
-    const selector = resolveUri([...path, hsm], uri, context)
+    const selector = resolveUri([...path, hsm], uri, type, context)
     return selector === undefined ? [] : [[hsm, selector]]
   })
   return resolved.length === 0 ? undefined : new Map(resolved)
 }
 
-function resolveUri(path: Path, text: string, { report }: Context): KeySelector | undefined {
+function resolveUri(path: Path, text: string, type: KeyClass, { report }: Context): KeySelector | undefined {
   // First of all, and also in a URI that is wrong elsewhere: nothing below may come to quote it.
   if (redactPkcs11Uri(text) !== text) {
     report.error(
@@ -96,10 +100,10 @@ function resolveUri(path: Path, text: string, { report }: Context): KeySelector 
   }
   const parsed = parsePkcs11Uri(text)
   if ('error' in parsed) {
-    report.error(path, `${parsed.error}; a key is named like pkcs11:object=web;type=private`)
+    report.error(path, `${parsed.error}; a key is named like pkcs11:object=web;type=${type}`)
     return undefined
   }
-  const fault = uriFault(parsed.uri)
+  const fault = uriFault(parsed.uri, type)
   if (fault !== undefined) {
     report.error(path, fault)
     return undefined
@@ -108,7 +112,7 @@ function resolveUri(path: Path, text: string, { report }: Context): KeySelector 
   return { label: object && new TextDecoder().decode(object), id: parsed.uri.path.get('id'), uri: text }
 }
 
-function uriFault({ path, query }: Pkcs11Uri): string | undefined {
+function uriFault({ path, query }: Pkcs11Uri, wanted: KeyClass): string | undefined {
   if (query.has('pin-source')) return 'pin-source is not read here: name the PIN file in hsms.NAME.pin'
   if (query.size > 0)
     return `${[...query].join(' and ')} is not read here: name the module in hsms.NAME.module`
@@ -117,8 +121,8 @@ function uriFault({ path, query }: Pkcs11Uri): string | undefined {
     return `${others.join(', ')} ${others.length > 1 ? 'do' : 'does'} not belong here: keep object, id and type; the token is chosen by hsms, because each member has its own`
   }
   const type = path.get('type')
-  if (type !== undefined && new TextDecoder().decode(type) !== 'private')
-    return 'names no private key: write type=private'
+  if (type !== undefined && new TextDecoder().decode(type) !== wanted)
+    return `names no ${wanted.replace('-key', '')} key: write type=${wanted}`
   const object = path.get('object')
   const id = path.get('id')
   if (object === undefined && id === undefined) return 'names no object: give object=LABEL, id=%01, or both'

@@ -27,6 +27,16 @@ export function coldChanges(now: Config, next: Config): readonly ConfigProblem[]
   }))
 }
 
+/** Sections that are not the same, those whose files have changed included. */
+export function changedSections(now: Config, next: Config): readonly string[] {
+  const before = new Map<string, unknown>(Object.entries(now))
+  return Object.entries(next).flatMap(([name, value]) =>
+    ABOUT_THE_FILE.has(name) || isDeepStrictEqual(value, before.get(name)) ? [] : [name],
+  )
+}
+
+const ABOUT_THE_FILE: ReadonlySet<string> = new Set(['file', 'text', 'sha256', 'warnings'])
+
 interface Change {
   readonly path: Path
   readonly message: string
@@ -38,6 +48,7 @@ const NEEDS_RESTART = 'cannot change while Sealgate runs: take the change back, 
 const COLD: readonly (readonly [Path, (config: Config) => unknown])[] = [
   [['tls', 'handshake_timeout'], ({ tls }) => tls.handshakeTimeoutMs],
   [['tls', 'ticket_rotation'], ({ tls }) => tls.ticketRotationMs],
+  [['tls', 'tickets'], ({ sharedTickets }) => sharedTickets],
   [['admin'], ({ admin }) => admin],
   [['threads'], ({ threads }) => threads],
   [['audit'], ({ audit }) => audit],

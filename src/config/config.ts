@@ -4,6 +4,7 @@ import type { AuditOptions } from '../audit/options.ts'
 import type { HsmOptions, KeyOptions, SigningOptions } from '../hsm/options.ts'
 import type { LogLevel } from '../log.ts'
 import type { HttpListenerOptions } from '../proxy/options.ts'
+import type { SharedTicketOptions } from '../tickets/options.ts'
 import type {
   CertificateOptions,
   ClientAuthenticationOptions,
@@ -28,6 +29,8 @@ export interface Config {
   readonly upstreams: readonly UpstreamOptions[]
   readonly signing: SigningOptions
   readonly tls: TlsOptions
+  /** Ticket keys of a fleet; undefined: each process has its own. */
+  readonly sharedTickets: SharedTicketOptions | undefined
   /** undefined: no admin endpoint. */
   readonly admin: { readonly address: ListenAddress } | undefined
   readonly threads: { readonly tls: number; readonly http: number }

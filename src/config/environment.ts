@@ -11,3 +11,8 @@ export function dropKeyLogVariable(): boolean {
   delete process.env['SSLKEYLOGFILE']
   return was
 }
+
+/** For a secret that the configuration says is in the environment: read when it is needed. */
+export function environmentValue(name: string): string | undefined {
+  return process.env[name]
+}

@@ -23,6 +23,7 @@ import { checkDistinct, resolveListener, upstreamsOf } from './listeners.ts'
 import { Report } from './report.ts'
 import { auditSchema, certificateSchema, configSchema, hsmSchema, upstreamSchema } from './schema.ts'
 import { sound, structureFindings } from './structure.ts'
+import { resolveSharedTickets, withWrappingKey } from './tickets.ts'
 import { checkSharedNames, checkSignable } from './tls-policy.ts'
 import { resolveUpstream } from './upstreams.ts'
 
@@ -82,7 +83,10 @@ function resolveDocument(
     context,
   )
   const keys = [...values(certificates), ...(audit?.checkpoint === undefined ? [] : [audit.checkpoint])]
-  warnUnused(report, 'hsms', hsmNames, new Set(keys.flatMap(({ key }) => key.hsms)))
+  const shared = sound(configSchema.shape.tls, raw['tls'])?.tickets.shared
+  const sharedTickets = resolveSharedTickets(shared, hsmNames, context)
+  const holders = [...keys.flatMap(({ key }) => key.hsms), ...(shared?.key.hsms ?? [])]
+  warnUnused(report, 'hsms', hsmNames, new Set(holders))
 
   const upstreamNames = declaredNames(raw['upstreams'])
   const upstreams = each(soundEntries(upstreamSchema, 'upstreams', raw['upstreams']), (entry) =>
@@ -106,7 +110,7 @@ function resolveDocument(
     file: document.file,
     text,
     sha256: hash('sha256', text),
-    hsms: values(hsms),
+    hsms: withWrappingKey(values(hsms), sharedTickets),
     certificates: values(certificates),
     listeners: withReservedFields(values(listeners)),
     upstreams: values(upstreams),
@@ -125,6 +129,7 @@ function resolveDocument(
         exceeded: whole.limits.exceeded,
       },
     },
+    sharedTickets,
     admin: adminAddress && { address: adminAddress },
     threads: { tls: threadsOf(whole.threads.tls), http: threadsOf(whole.threads.http) },
     log: whole.log,

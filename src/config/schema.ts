@@ -10,6 +10,7 @@ import { z } from 'zod'
 import { address, duration, integer, name, path, size, text, threadCount } from './fields.ts'
 import { listenerSchema } from './listener-schema.ts'
 import { DAY, GIB, HOUR, KIB, MIB, MINUTE, SECOND, UINT32_MAX } from './quantities.ts'
+import { ticketsSchema } from './ticket-schema.ts'
 import { tlsPolicySchema } from './tls-policy-schema.ts'
 
 const environmentName = () =>
@@ -80,7 +81,7 @@ export const hsmSchema = z
   .meta({ title: 'hsms.NAME' })
 
 export type KeyEntry = z.output<typeof keySchema>
-const keySchema = z.strictObject({
+export const keySchema = z.strictObject({
   uri: text({ type: 'PKCS#11 URI' }).describe(
     'The private key object, RFC 7512: `object` (label), `id` (percent-encoded) or both, e.g. `pkcs11:object=web;type=private`. The token is chosen by `hsms`.',
   ),
@@ -227,6 +228,7 @@ const tlsSchema = z
       .describe(
         'A new session-ticket key this often; two previous ones still resume. Shorter: a stolen ticket key opens less; longer: fewer signatures.',
       ),
+    tickets: ticketsSchema.prefault({}).describe('Where session-ticket keys come from.'),
   })
   .prefault({})
   .describe('TLS towards clients.')

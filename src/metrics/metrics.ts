@@ -31,6 +31,41 @@ export function createMetrics() {
       labelNames: ['limit', 'outcome'],
       registers,
     }),
+    ticketKeys: new Gauge({
+      name: 'sealgate_ticket_keys',
+      help: 'Session-ticket keys that open tickets now, by source: local (of this process) or shared (of the fleet).',
+      labelNames: ['source'],
+      registers,
+    }),
+    ticketKeysInUse: new Gauge({
+      name: 'sealgate_ticket_keys_in_use',
+      help: '1 for the source whose key makes new tickets.',
+      labelNames: ['source'],
+      registers,
+    }),
+    ticketKeySince: new Gauge({
+      name: 'sealgate_ticket_key_since_timestamp_seconds',
+      help: 'When the turn of the newest key of the source began, Unix time; 0: it has none.',
+      labelNames: ['source'],
+      registers,
+    }),
+    ticketKeyNext: new Gauge({
+      name: 'sealgate_ticket_key_next_timestamp_seconds',
+      help: 'When the next key of the source has its turn, Unix time; 0: there is none.',
+      labelNames: ['source'],
+      registers,
+    }),
+    ticketRotations: new Counter({
+      name: 'sealgate_ticket_rotations_total',
+      help: 'Sets of shared ticket keys that this process has made for the fleet.',
+      registers,
+    }),
+    ticketErrors: new Counter({
+      name: 'sealgate_ticket_errors_total',
+      help: 'Looks at the shared ticket keys that failed, by error code.',
+      labelNames: ['reason'],
+      registers,
+    }),
     signatures: new Counter({
       name: 'sealgate_signatures_total',
       help: 'Signature attempts that ended, by HSM, TLS signature scheme and result (ok or the error code).',

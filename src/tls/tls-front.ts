@@ -29,7 +29,7 @@ import { type TlsFinding, tlsFindings } from './findings.ts'
 import { type HandshakeLimit, HandshakeLimits } from './handshake-limits.ts'
 import { type Credentials, Offers } from './offers.ts'
 import type { TlsOptions } from './options.ts'
-import { TicketKeys } from './ticket-keys.ts'
+import { type SharedKeys, TicketKeys } from './ticket-keys.ts'
 
 /** Where one connection in tcp mode goes. */
 export interface TcpRoute extends NativeConnectOptions {
@@ -137,6 +137,15 @@ export class TlsFront {
       // OpenSSL has taken the same certificates before. What was offered last is offered still.
       this.#options.log.error({ err: error }, 'credentials could not be changed')
     }
+  }
+
+  /** Ticket keys of the fleet from now on; see TicketKeys. */
+  shareTicketKeys(shared: SharedKeys): void {
+    this.#ticketKeys.share(shared)
+  }
+
+  get ownTicketKeys(): TicketKeys['own'] {
+    return this.#ticketKeys.own
   }
 
   /** HTTP workers that take connections from now on. */

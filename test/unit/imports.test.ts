@@ -23,9 +23,10 @@ const TABLE: Readonly<Record<string, Rule>> = {
     may: [
       'certificates',
       ...['config', 'tls', 'hsm', 'audit', 'proxy', 'upstream', 'admin', 'metrics', 'native', 'drill'],
+      'ticket-sharing',
     ],
   },
-  check: { may: ['certificates', 'config', 'drill', 'native', 'tls'] },
+  check: { may: ['certificates', 'config', 'drill', 'native', 'ticket-sharing', 'tickets', 'tls'] },
   certificates: { may: ['config', 'hsm'] },
   cli: { may: ['app', 'check', 'audit', 'bench', 'config', 'doctor', 'drill'], types: ['hsm/options'] },
   doctor: {
@@ -35,9 +36,15 @@ const TABLE: Readonly<Record<string, Rule>> = {
   drill: { may: ['config/nearest', 'hsm/ckr'] },
   config: {
     may: [],
-    types: ['audit/options', 'hsm/options', 'proxy/options', 'tls/options', 'upstream/options'],
+    types: [
+      ...['audit/options', 'hsm/options', 'proxy/options', 'tickets/options', 'tls/options'],
+      'upstream/options',
+    ],
   },
   tls: { may: ['native'] },
+  // A wrapping key is the HSM's; what it is asked is its own business.
+  tickets: { may: [], types: ['hsm/options'] },
+  'ticket-sharing': { may: ['config', 'hsm', 'tickets'] },
   hsm: { may: [] },
   token: { may: ['hsm'] },
   bench: { may: ['hsm', 'token', 'config'] },
