@@ -103,8 +103,8 @@ function rounded(value: number): number {
 
 const WIDTH = 460
 const HEIGHT = 320
-const LEFT = 80
-const RIGHT = 14
+const LEFT = 88
+const RIGHT = 28
 const TOP = 12
 const INNER_WIDTH = WIDTH - LEFT - RIGHT
 const INNER_HEIGHT = HEIGHT - TOP - 46

@@ -59,7 +59,7 @@ export function latencyPlot(series: Series, id: string): Markup {
     x: stepScale(steps.map(({ sessions }) => sessions)),
     y: logScale(Math.min(...values), Math.max(...values)),
     xTickText: String,
-    yTickText: String,
+    yTickText: formatNumber,
     lines,
   })
 }
@@ -91,7 +91,7 @@ export function costPlot(series: readonly Series[], id: string): Markup {
     x: linearScale(Math.max(...points.map(({ x }) => x))),
     y: logScale(Math.min(...p99s), Math.max(...p99s)),
     xTickText: formatNumber,
-    yTickText: String,
+    yTickText: formatNumber,
     lines,
   })
 }

@@ -1,0 +1,43 @@
+/** Entry of a client process of `bench handshake`. Started by load.ts; ends with it. */
+
+import { Client } from './client.ts'
+import { type ClientMessage, clientOrderSchema } from './messages.ts'
+
+// Ctrl-C reaches the whole group: the command decides, and this process ends when it is told or left alone.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
+process.once('disconnect', () => process.exit(0))
+process.once('message', (order) => {
+  const client = new Client(clientOrderSchema.parse(order))
+  void prepare(client)
+})
+
+async function prepare(client: Client): Promise<void> {
+  try {
+    await client.prepare()
+  } catch (error) {
+    say({ kind: 'failed', message: error instanceof Error ? error.message : String(error) })
+    return
+  }
+  // Once to begin, and once more to stop before the end.
+  process.once('message', () => {
+    process.once('message', () => client.stop())
+    void run(client)
+  })
+  say({ kind: 'ready' })
+}
+
+async function run(client: Client): Promise<void> {
+  const timer = setInterval(
+    () => say({ kind: 'progress', done: client.done, failed: client.failed }),
+    PROGRESS_MS,
+  )
+  const result = await client.run()
+  clearInterval(timer)
+  say({ kind: 'result', result })
+}
+
+function say(message: ClientMessage): void {
+  process.send?.(message)
+}
+
+const PROGRESS_MS = 500
