@@ -7,6 +7,7 @@
  */
 
 import { statSync } from 'node:fs'
+import { isDeepStrictEqual } from 'node:util'
 import { TlsError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import type { NativeAddon, NativeClientAuthentication } from '../native/addon.ts'
@@ -28,34 +29,60 @@ export interface ClientAuthenticationsOptions {
   /** @throws what TLS does not like; the state before goes on then. */
   readonly apply: (listenerId: number, authentication: NativeClientAuthentication) => void
   readonly log: Log
-  /** Default: 5 s. */
-  readonly intervalMs?: number
+  /** Changed files were taken up, or not, for this reason. */
+  readonly onReloaded?: (listener: string, refused: string | undefined) => void
+  /** How often the files are looked at; undefined: never. */
+  readonly intervalMs: number | undefined
 }
 
-const INTERVAL_MS = 5_000
+/** What of it a new configuration may change. */
+export type AskingState = Pick<ClientAuthenticationsOptions, 'listeners' | 'intervalMs'>
 
 export class ClientAuthentications {
   readonly #options: ClientAuthenticationsOptions
+  #listeners: readonly AskingListener[] = []
   /** What the files looked like when they were last read, by listener. */
   readonly #seen = new Map<number, string>()
-  readonly #timer: NodeJS.Timeout | undefined
+  /** What is in force, by listener. */
+  readonly #applied = new Map<number, NativeClientAuthentication>()
+  #timer: NodeJS.Timeout | undefined
 
   /** @throws {TlsError} `ERR_TLS_CLIENT_TRUST` when OpenSSL refuses an authority or a revocation list. */
   constructor(options: ClientAuthenticationsOptions) {
     this.#options = options
-    if (options.listeners.length === 0) return
-    for (const listener of options.listeners) {
-      // Not what they look like now: a change between loading and now is found by the first look.
-      this.#seen.set(listener.id, '')
-      applyLoaded(listener, options.apply)
+    this.change(options)
+  }
+
+  /**
+   * Puts a newly loaded configuration into force, or nothing of it. What is as before is not touched.
+   *
+   * @throws {TlsError} `ERR_TLS_CLIENT_TRUST` when OpenSSL refuses an authority or a revocation list.
+   */
+  change({ listeners, intervalMs }: AskingState): void {
+    const before = new Map(this.#applied)
+    try {
+      for (const listener of listeners) {
+        const { authentication } = listener
+        const wanted = native(authentication, authentication.trust)
+        if (isDeepStrictEqual(wanted, this.#applied.get(listener.id))) continue
+        applyLoaded(listener, (id, each) => this.#apply(id, each))
+      }
+    } catch (error) {
+      for (const [id, authentication] of before)
+        if (this.#applied.get(id) !== authentication) this.#apply(id, authentication)
+      throw error
     }
-    this.#timer = setInterval(() => this.reload(), options.intervalMs ?? INTERVAL_MS)
-    this.#timer.unref()
+    this.#listeners = listeners
+    // Not what they look like now: a change between loading and now is found by the first look.
+    for (const { id } of listeners) this.#seen.set(id, '')
+    clearInterval(this.#timer)
+    if (listeners.length === 0 || intervalMs === undefined) return
+    this.#timer = setInterval(() => this.reload(), intervalMs).unref()
   }
 
   /** Looks at the files now; reads those that have changed. */
   reload(): void {
-    for (const listener of this.#options.listeners) {
+    for (const listener of this.#listeners) {
       const { files } = listener.authentication
       const now = signature(files)
       const before = this.#seen.get(listener.id)
@@ -71,22 +98,29 @@ export class ClientAuthentications {
   }
 
   #read({ id, name, authentication }: AskingListener, first: boolean): void {
-    const { read, apply, log } = this.#options
+    const { read, log, onReloaded } = this.#options
     const { trust, problems } = read(authentication.files)
     const errors = problems.filter(({ level }) => level === 'error').map(({ message }) => message)
     const unchanged = first && sameTrust(trust, authentication.trust)
     if (errors.length === 0 && unchanged) return
     try {
       if (errors.length > 0) throw new Error(errors.join('; '))
-      apply(id, native(authentication, trust))
+      this.#apply(id, native(authentication, trust))
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error)
       log.error({ listener: name, reason }, 'client CAs or revocation lists not reloaded: the old ones stay')
+      onReloaded?.(name, reason)
       return
     }
     const facts = { authorities: trust.authorities.length, revocationLists: trust.revocationLists.length }
     const warnings = problems.length === 0 ? undefined : problems.map(({ message }) => message)
     log.info({ listener: name, ...facts, warnings }, 'client CAs and revocation lists reloaded')
+    onReloaded?.(name, undefined)
+  }
+
+  #apply(id: number, authentication: NativeClientAuthentication): void {
+    this.#options.apply(id, authentication)
+    this.#applied.set(id, authentication)
   }
 }
 
@@ -115,7 +149,7 @@ export function checkClientAuthentications(
 }
 
 /** @throws {TlsError} `ERR_TLS_CLIENT_TRUST` naming the listener and its files. */
-function applyLoaded(
+export function applyLoaded(
   { id, name, authentication }: AskingListener,
   apply: ClientAuthenticationsOptions['apply'],
 ): void {

@@ -34,14 +34,19 @@ export class Offers {
     wasReady: boolean
   }[]
 
-  constructor(credentials: readonly Credentials[], graceMs: number) {
+  /** @param before what was offered until now: keys that stay are remembered. */
+  constructor(credentials: readonly Credentials[], graceMs: number, before?: Offers) {
     this.#graceMs = graceMs
-    this.#keys = credentials.map((each) => ({
-      credentials: each,
-      schemes: each.key.schemes,
-      readyAtMs: undefined,
-      wasReady: false,
-    }))
+    const knownKeys = before === undefined ? [] : before.#keys
+    this.#keys = credentials.map((each) => {
+      const known = knownKeys.find(({ credentials: { key } }) => key === each.key)
+      return {
+        credentials: each,
+        schemes: known?.schemes ?? each.key.schemes,
+        readyAtMs: known?.readyAtMs,
+        wasReady: known?.wasReady ?? false,
+      }
+    })
   }
 
   /**

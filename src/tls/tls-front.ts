@@ -7,12 +7,10 @@
  */
 
 import { performance } from 'node:perf_hooks'
+import { isDeepStrictEqual } from 'node:util'
 import { listenError, SealgateError } from '../errors.ts'
-import type { Log } from '../log.ts'
 import type {
-  NativeAddon,
-  NativeAddress,
-  NativeConnectOptions,
+  NativeEndpoint,
   NativeEstablished,
   NativeEvent,
   NativeListener,
@@ -21,57 +19,34 @@ import type {
 } from '../native/addon.ts'
 import { peerRecord } from '../native/peer-record.ts'
 import { type ConnectionFacts, schemeByCodePoint } from '../signing.ts'
-import { ClientAuthentications, type ClientAuthenticationsOptions } from './client-authentication.ts'
+import { ClientAuthentications } from './client-authentication.ts'
 import { nativeCredentials } from './credentials.ts'
-import { nativeEndpoints, type TlsListener } from './endpoints.ts'
+import { nativeEndpoints } from './endpoints.ts'
 import { FailureLog } from './failure-log.ts'
 import { type TlsFinding, tlsFindings } from './findings.ts'
-import { type HandshakeLimit, HandshakeLimits } from './handshake-limits.ts'
-import { type Credentials, Offers } from './offers.ts'
-import type { TlsOptions } from './options.ts'
+import type { TlsFrontOptions, TlsState } from './front-options.ts'
+import { HandshakeLimits } from './handshake-limits.ts'
+import { KeyIds } from './key-ids.ts'
+import { Offers } from './offers.ts'
 import { type SharedKeys, TicketKeys } from './ticket-keys.ts'
 
-/** Where one connection in tcp mode goes. */
-export interface TcpRoute extends NativeConnectOptions {
-  /** IP addresses in the order in which to try them. */
-  readonly addresses: readonly NativeAddress[]
-}
-
-export interface TlsFrontOptions {
-  readonly addon: NativeAddon
-  readonly threads: number
-  readonly tls: TlsOptions
-  readonly signTimeoutMs: number
-  readonly credentials: readonly Credentials[]
-  /** All that will listen; they name their TLS settings here, before. */
-  readonly listeners: readonly TlsListener[]
-  /** An open file to which every secret of every connection is written; see NativeAddon. */
-  readonly keyLogFd?: number
-  /** Listeners that ask for client certificates, before they listen. */
-  readonly clientAuthentication: Pick<ClientAuthenticationsOptions, 'listeners' | 'read'>
-  readonly listenerName: (listenerId: number) => string
-  readonly log: Log
-  /** Log every tcp connection that ends. */
-  readonly accessLog: boolean
-  /** A full handshake was past a limit. */
-  readonly limited: (limit: HandshakeLimit, outcome: 'waited' | 'refused') => void
-  readonly routeTcp: (connection: NativeEstablished) => TcpRoute | Promise<TcpRoute>
-  readonly onConnectFailed: (upstreamAddress: string) => void
-}
+export type { TcpRoute, TlsState } from './front-options.ts'
 
 export class TlsFront {
   readonly #options: TlsFrontOptions
   readonly #terminator: Terminator
   readonly #ticketKeys: TicketKeys
   readonly #failures: FailureLog
-  readonly #limits: HandshakeLimits
-  readonly #offers: Offers
-  /** What the threads have been told last, for comparison. */
+  readonly #keyIds = new KeyIds()
+  readonly #clientAuthentications: ClientAuthentications
+  #state: TlsState
+  #limits: HandshakeLimits
+  #offers: Offers
+  /** What the threads have been told last, for comparison; undefined: nothing of this state. */
   #offered: string | undefined
   /** What has been said of it in the log last. */
   #told = '[]'
   #lookAgain: NodeJS.Timeout | undefined
-  readonly #clientAuthentications: ClientAuthentications
   #closed = false
 
   /**
@@ -80,6 +55,7 @@ export class TlsFront {
    */
   constructor(options: TlsFrontOptions) {
     this.#options = options
+    this.#state = options
     this.#limits = new HandshakeLimits(options.tls.limits, performance.now())
     this.#terminator = new options.addon.Terminator({
       threads: options.threads,
@@ -99,6 +75,7 @@ export class TlsFront {
       this.#offer()
       this.#clientAuthentications = new ClientAuthentications({
         ...options.clientAuthentication,
+        ...options.asking,
         apply: (id, authentication) => this.#terminator.setClientAuthentication(id, authentication),
         log: options.log,
       })
@@ -139,6 +116,31 @@ export class TlsFront {
     }
   }
 
+  /**
+   * Puts a new state into force, or nothing of it. Handshakes under way end with the credentials that they began with;
+   * open connections and tickets are not touched.
+   *
+   * @throws {NativeError} `ERR_NATIVE_OPENSSL`, {TlsError} `ERR_TLS_CLIENT_TRUST`: as the constructor.
+   */
+  change(next: TlsState): void {
+    if (this.#closed) return
+    const [state, offers, asking] = [this.#state, this.#offers, this.#state.asking]
+    this.#state = next
+    this.#offers = new Offers(next.credentials, next.signTimeoutMs, offers)
+    try {
+      this.#clientAuthentications.change(next.asking)
+      this.#offer('anew')
+    } catch (error) {
+      this.#state = state
+      this.#offers = offers
+      this.#useKeyIds()
+      this.#clientAuthentications.change(asking)
+      throw error
+    }
+    if (!isDeepStrictEqual(state.tls.limits, next.tls.limits))
+      this.#limits = new HandshakeLimits(next.tls.limits, performance.now())
+  }
+
   /** Ticket keys of the fleet from now on; see TicketKeys. */
   shareTicketKeys(shared: SharedKeys): void {
     this.#ticketKeys.share(shared)
@@ -169,12 +171,13 @@ export class TlsFront {
     this.#closed = true
     this.#failures.close()
     clearTimeout(this.#lookAgain)
+    this.#keyIds.close()
     this.#ticketKeys.close()
     this.#clientAuthentications.close()
     this.#terminator.close()
   }
 
-  #offer(): void {
+  #offer(how: 'anew' | 'if-changed' = 'if-changed'): void {
     clearTimeout(this.#lookAgain)
     const { offers, againInMs } = this.#offers.look(performance.now())
     // A millisecond more: timers may be early by a fraction of one.
@@ -185,12 +188,32 @@ export class TlsFront {
       return { names, certificates: files, signatureSchemes }
     })
     const offered = JSON.stringify(shown)
-    if (offered === this.#offered) return
-    const { listeners, tls } = this.#options
-    this.#terminator.setCredentials(nativeEndpoints(listeners, credentials, offers, tls.ticketRotationMs))
+    if (offered === this.#offered && how === 'if-changed') return
+    const { listeners, tls } = this.#state
+    const endpoints = nativeEndpoints(listeners, credentials, offers, tls.ticketRotationMs)
+    this.#terminator.setCredentials(this.#withKeyIds(endpoints))
     this.#tellLimits(tlsFindings(listeners, offers))
-    if (this.#offered !== undefined) this.#options.log.info({ credentials: shown }, 'credentials changed')
+    if (this.#offered !== undefined && offered !== this.#offered)
+      this.#options.log.info({ credentials: shown }, 'credentials changed')
     this.#offered = offered
+  }
+
+  /** Places in the list of credentials become numbers that stay. */
+  #withKeyIds(endpoints: readonly NativeEndpoint[]): NativeEndpoint[] {
+    const ids = this.#useKeyIds()
+    return endpoints.map((endpoint) => ({
+      ...endpoint,
+      credentials: endpoint.credentials.map((offer) => ({
+        ...offer,
+        certificates: offer.certificates.map(({ chain, keyId }) => ({ chain, keyId: ids[keyId] ?? keyId })),
+      })),
+    }))
+  }
+
+  #useKeyIds(): readonly number[] {
+    const { credentials, tls, signTimeoutMs } = this.#state
+    const keys = credentials.map(({ key }) => key)
+    return this.#keyIds.use(keys, tls.handshakeTimeoutMs + signTimeoutMs)
   }
 
   #tellLimits(findings: readonly TlsFinding[]): void {
@@ -206,14 +229,15 @@ export class TlsFront {
   #sign(keyId: number, codePoint: number, message: Uint8Array, connection: ConnectionFacts): void {
     const handle = connection.id
     const scheme = schemeByCodePoint(codePoint)
-    const key = this.#options.credentials[keyId]?.key
+    const key = this.#keyIds.key(keyId)
     if (scheme === undefined || key === undefined) {
       this.#terminator.finishSign(handle, null, `no key for signature scheme ${codePoint}`)
       return
     }
     const nowMs = performance.now()
-    const deadlineMs = nowMs + this.#options.signTimeoutMs
-    const { exceeded, waitMs } = this.#limits.admit(connection.peer, nowMs, this.#options.signTimeoutMs)
+    const { signTimeoutMs } = this.#state
+    const deadlineMs = nowMs + signTimeoutMs
+    const { exceeded, waitMs } = this.#limits.admit(connection.peer, nowMs, signTimeoutMs)
     if (exceeded !== undefined) this.#options.limited(exceeded, waitMs === undefined ? 'refused' : 'waited')
     if (waitMs === undefined) {
       this.#terminator.finishSign(handle, null, `past the limit of full handshakes (${exceeded})`)
@@ -251,7 +275,7 @@ export class TlsFront {
   }
 
   #asks(listenerId: number): boolean {
-    return this.#options.clientAuthentication.listeners.some(({ id }) => id === listenerId)
+    return this.#state.asking.listeners.some(({ id }) => id === listenerId)
   }
 
   #tell(event: NativeEvent): void {
@@ -264,7 +288,7 @@ export class TlsFront {
         return
       }
       case 'connection-closed': {
-        if (!this.#options.accessLog) return
+        if (!this.#state.accessLog) return
         const { type: _, connection, ...facts } = event
         const { handle, listenerId, clientCertificate, ...tls } = connection
         const client = this.#asks(listenerId) ? peerRecord(clientCertificate) : {}
