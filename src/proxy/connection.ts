@@ -19,7 +19,8 @@ export interface Farewell {
 export class Connection {
   readonly facts: ConnectionFacts
   readonly socket: Socket
-  readonly forwarding: Forwarding
+  /** Of the listener's present settings. */
+  forwarding: Forwarding
   readonly #reset: (handle: number) => void
   #farewell: Farewell | undefined
   #open = 0

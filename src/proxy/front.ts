@@ -6,6 +6,7 @@
  */
 
 import type { Socket } from 'node:net'
+import { isDeepStrictEqual } from 'node:util'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { HttpUpstream } from '../upstream/http1.ts'
@@ -19,13 +20,18 @@ import { Http2Listener } from './http2-listener.ts'
 import type { WorkerListener } from './messages.ts'
 import { RequestRecorder } from './request-record.ts'
 import { compileRoutes } from './router.ts'
-import { Service } from './service.ts'
+import { Service, type ServiceOptions } from './service.ts'
 
-export interface HttpFrontOptions {
+/** What may change between two requests. */
+export interface HttpFrontState {
+  /** With the same ids at all times. */
   readonly listeners: readonly WorkerListener[]
   readonly upstreams: readonly UpstreamOptions[]
   /** Access log; undefined: none. */
   readonly log: Log | undefined
+}
+
+export interface HttpFrontOptions extends HttpFrontState {
   readonly metrics: Metrics
   /** A client that neither sends nor reads when it is its turn is given up after this; default 60 s. */
   readonly stallTimeoutMs?: number
@@ -40,7 +46,11 @@ const DRAIN_GRACE_MS = 2_000
 
 export class HttpFront {
   readonly #reset: (handle: number) => void
-  readonly #upstreams: ReadonlyMap<string, HttpUpstream>
+  readonly #metrics: Metrics
+  readonly #stallTimeoutMs: number
+  #upstreams: ReadonlyMap<string, KnownUpstream> = new Map()
+  /** They end when their last request has ended. */
+  readonly #leaving = new Set<HttpUpstream>()
   readonly #http1 = new Map<number, Http1Listener>()
   readonly #http2 = new Map<number, Http2Listener>()
   readonly #connections = new Set<Connection>()
@@ -50,21 +60,42 @@ export class HttpFront {
 
   constructor(options: HttpFrontOptions) {
     this.#reset = options.reset
-    this.#upstreams = new Map(
-      options.upstreams.map((upstream) => [upstream.name, new HttpUpstream(upstream)]),
-    )
-    const { log, metrics, stallTimeoutMs = STALL_TIMEOUT_MS } = options
-    for (const { id, http, certificateNames } of options.listeners) {
-      const route = compileRoutes(http.routes, (name, { requireClientCertificate = false }) => {
-        return { upstream: this.#upstream(name), requireClientCertificate }
-      })
-      const asksForCertificates = http.clientFields !== undefined
-      const recorder = new RequestRecorder({ listener: http.name, log, metrics, asksForCertificates })
-      const belongs = certificateNames && compileAuthorities(certificateNames)
-      const service = new Service({ listener: http, route, belongs, recorder, stallTimeoutMs })
-      this.#http1.set(id, new Http1Listener(service))
-      this.#http2.set(id, new Http2Listener(service))
+    this.#metrics = options.metrics
+    this.#stallTimeoutMs = options.stallTimeoutMs ?? STALL_TIMEOUT_MS
+    this.#useUpstreams(options.upstreams)
+    for (const listener of options.listeners) {
+      const service = new Service(this.#serviceOptions(listener, options.log))
+      this.#http1.set(listener.id, new Http1Listener(service))
+      this.#http2.set(listener.id, new Http2Listener(service))
     }
+  }
+
+  /**
+   * Requests that begin from now on are served by these, also on open connections; requests under way end as they began. An
+   * upstream that is as before keeps its connections.
+   */
+  change(state: HttpFrontState): void {
+    if (this.#state === 'destroyed') return
+    const before = this.#upstreams
+    this.#useUpstreams(state.upstreams)
+    for (const listener of state.listeners) {
+      const http1 = this.#http1.get(listener.id)
+      if (http1 === undefined) continue
+      const { service } = http1
+      const { maxHeaderBytes, headerTimeoutMs } = service.listener
+      service.change(this.#serviceOptions(listener, state.log))
+      if (
+        maxHeaderBytes !== listener.http.maxHeaderBytes ||
+        headerTimeoutMs !== listener.http.headerTimeoutMs
+      )
+        http1.settingsChanged()
+    }
+    for (const connection of this.#connections) {
+      const service = this.#http1.get(connection.facts.listenerId)?.service
+      if (service !== undefined) connection.forwarding = forwardingOf(connection.facts, service)
+    }
+    for (const [name, { upstream }] of before)
+      if (this.#upstreams.get(name)?.upstream !== upstream) this.#leave(upstream)
   }
 
   /** Connections that are open now. */
@@ -111,13 +142,40 @@ export class HttpFront {
     this.#state = 'destroyed'
     for (const connection of this.#connections) connection.abort()
     for (const listener of this.#http1.values()) listener.close()
-    await Promise.all([...this.#upstreams.values()].map((upstream) => upstream.destroy()))
+    const upstreams = [...this.#upstreams.values()].map(({ upstream }) => upstream)
+    await Promise.all([...upstreams, ...this.#leaving].map((upstream) => upstream.destroy()))
+  }
+
+  #useUpstreams(all: readonly UpstreamOptions[]): void {
+    this.#upstreams = new Map(
+      all.map((options) => {
+        const known = this.#upstreams.get(options.name)
+        const same = known !== undefined && isDeepStrictEqual(known.options, options)
+        return [options.name, same ? known : { options, upstream: new HttpUpstream(options) }]
+      }),
+    )
+  }
+
+  #leave(upstream: HttpUpstream): void {
+    this.#leaving.add(upstream)
+    void upstream.closeWhenIdle().then(() => this.#leaving.delete(upstream))
+  }
+
+  #serviceOptions({ http, certificateNames }: WorkerListener, log: Log | undefined): ServiceOptions {
+    const route = compileRoutes(http.routes, (name, { requireClientCertificate = false }) => {
+      return { upstream: this.#upstream(name), requireClientCertificate }
+    })
+    const asksForCertificates = http.clientFields !== undefined
+    const metrics = this.#metrics
+    const recorder = new RequestRecorder({ listener: http.name, log, metrics, asksForCertificates })
+    const belongs = certificateNames && compileAuthorities(certificateNames)
+    return { listener: http, route, belongs, recorder, stallTimeoutMs: this.#stallTimeoutMs }
   }
 
   #upstream(name: string): HttpUpstream {
-    const upstream = this.#upstreams.get(name)
-    if (upstream === undefined) throw new Error(`a route names upstream "${name}", which does not exist`)
-    return upstream
+    const known = this.#upstreams.get(name)
+    if (known === undefined) throw new Error(`a route names upstream "${name}", which does not exist`)
+    return known.upstream
   }
 
   #drainOne(connection: Connection): void {
@@ -134,6 +192,11 @@ export class HttpFront {
   #checkEmpty(): void {
     if (this.#connections.size === 0) this.#onEmpty?.()
   }
+}
+
+interface KnownUpstream {
+  readonly options: UpstreamOptions
+  readonly upstream: HttpUpstream
 }
 
 function forwardingOf(facts: ConnectionFacts, { listener, reservedFields }: Service): Forwarding {

@@ -15,13 +15,47 @@ const CHECK_EVERY_MS = 1_000
 
 export class Http1Listener {
   readonly service: Service
-  readonly #server: Server
   readonly #connections = new WeakMap<Duplex, Connection>()
+  /** Takes new connections; node:http reads most settings only when a server is made. */
+  #server: Server
+  readonly #open = new WeakMap<Server, number>()
 
   constructor(service: Service) {
     this.service = service
-    const { maxHeaderBytes, headerTimeoutMs, keepAliveMs } = service.listener
-    this.#server = createServer({
+    this.#server = this.#createServer()
+  }
+
+  accept(connection: Connection): void {
+    const { socket } = connection
+    const server = this.#server
+    this.#connections.set(socket, connection)
+    this.#count(server, 1)
+    socket.once('close', () => this.#count(server, -1))
+    connection.farewell = { announce: () => {}, close: () => socket.destroySoon() }
+    server.emit('connection', socket)
+  }
+
+  /** The service has other settings: new connections get them; open ones keep those that they began with. */
+  settingsChanged(): void {
+    const before = this.#server
+    this.#server = this.#createServer()
+    this.#count(before, 0)
+  }
+
+  close(): void {
+    this.#server.close()
+  }
+
+  /** A server whose settings have been replaced goes with its last connection. */
+  #count(server: Server, change: number): void {
+    const open = (this.#open.get(server) ?? 0) + change
+    this.#open.set(server, open)
+    if (open === 0 && server !== this.#server) server.close()
+  }
+
+  #createServer(): Server {
+    const { maxHeaderBytes, headerTimeoutMs, keepAliveMs } = this.service.listener
+    const server = createServer({
       maxHeaderSize: maxHeaderBytes,
       headersTimeout: headerTimeoutMs,
       // For the whole request, body included: a slow upload is none of our business.
@@ -32,29 +66,17 @@ export class Http1Listener {
       // Checked in request-head.ts with everything else about Host, so that the refusal is recorded too.
       requireHostHeader: false,
     })
-    this.#server.on('request', (request, response) => this.#serve(request, response, false))
-    this.#server.on('checkContinue', (request, response) => this.#serve(request, response, true))
+    server.on('request', (request, response) => this.#serve(request, response, false))
+    server.on('checkContinue', (request, response) => this.#serve(request, response, true))
     // Any other expectation is ignored, as RFC 9110 §10.1.1 allows.
-    this.#server.on('checkExpectation', (request, response) => this.#serve(request, response, false))
-    this.#server.on('connect', (request, socket) => this.#refuse(socket, 'ERR_REQUEST_METHOD', request))
-    this.#server.on('clientError', (error: NodeJS.ErrnoException, socket) =>
-      this.#onClientError(error, socket),
-    )
-    this.#server.timeout = service.stallTimeoutMs
-    this.#server.on('timeout', (socket) => this.#onTimeout(socket))
+    server.on('checkExpectation', (request, response) => this.#serve(request, response, false))
+    server.on('connect', (request, socket) => this.#refuse(socket, 'ERR_REQUEST_METHOD', request))
+    server.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#onClientError(error, socket))
+    server.timeout = this.service.stallTimeoutMs
+    server.on('timeout', (socket) => this.#onTimeout(socket))
     // Header timeouts are enforced from this event on, which a server that does not listen never emits.
-    this.#server.emit('listening')
-  }
-
-  accept(connection: Connection): void {
-    const { socket } = connection
-    this.#connections.set(socket, connection)
-    connection.farewell = { announce: () => {}, close: () => socket.destroySoon() }
-    this.#server.emit('connection', socket)
-  }
-
-  close(): void {
-    this.#server.close()
+    server.emit('listening')
+    return server
   }
 
   #serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {

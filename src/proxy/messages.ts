@@ -20,6 +20,8 @@ export interface WorkerListener {
 
 export type ToWorker =
   | { readonly type: 'metrics'; readonly request: number }
+  /** Requests are served by these from now on, on open connections too. */
+  | { readonly type: 'change'; readonly change: number; readonly options: WorkerOptions }
   | { readonly type: 'drain' }
   /** Ends everything now; the worker exits. */
   | { readonly type: 'close' }
@@ -27,6 +29,7 @@ export type ToWorker =
 export type FromWorker =
   | { readonly type: 'ready'; readonly receiverId: number }
   | { readonly type: 'metrics'; readonly request: number; readonly metrics: MetricsJson }
+  | { readonly type: 'changed'; readonly change: number }
   | { readonly type: 'drained' }
 
 /** As prom-client's `getMetricsAsJSON()` gives it and its `AggregatorRegistry.aggregate()` takes it. */

@@ -1,4 +1,8 @@
-/** What both protocols of one listener lead to: a parsed request becomes an exchange or a refusal. */
+/**
+ * What both protocols of one listener lead to: a parsed request becomes an exchange or a refusal.
+ *
+ * Settings may change between two requests of one connection.
+ */
 
 import { RequestError, SealgateError } from '../errors.ts'
 import type { HttpUpstream } from '../upstream/http1.ts'
@@ -27,26 +31,40 @@ export interface ServiceOptions {
 }
 
 export class Service {
-  readonly listener: HttpListenerOptions
-  readonly recorder: RequestRecorder
-  readonly stallTimeoutMs: number
-  /** Names as reservedName() gives them. */
-  readonly reservedFields: ReadonlySet<string>
-  readonly #route: Router<RouteTarget>
-  readonly #belongs: AuthorityCheck | undefined
+  #options: ServiceOptions
+  #reservedFields: ReadonlySet<string>
 
   constructor(options: ServiceOptions) {
-    this.listener = options.listener
-    this.recorder = options.recorder
-    this.stallTimeoutMs = options.stallTimeoutMs
-    this.reservedFields = new Set(options.listener.reservedFields)
-    this.#route = options.route
-    this.#belongs = options.belongs
+    this.#options = options
+    this.#reservedFields = new Set(options.listener.reservedFields)
+  }
+
+  get listener(): HttpListenerOptions {
+    return this.#options.listener
+  }
+
+  get recorder(): RequestRecorder {
+    return this.#options.recorder
+  }
+
+  get stallTimeoutMs(): number {
+    return this.#options.stallTimeoutMs
+  }
+
+  /** Names as reservedName() gives them. */
+  get reservedFields(): ReadonlySet<string> {
+    return this.#reservedFields
+  }
+
+  /** For requests that begin from now on. */
+  change(options: ServiceOptions): void {
+    this.#options = options
+    this.#reservedFields = new Set(options.listener.reservedFields)
   }
 
   /** @param rawHeaders flat name/value list as received. */
   serve(downstream: Downstream, start: RequestStart, rawHeaders: readonly string[]): void {
-    const { recorder } = this
+    const { recorder, route, belongs } = this.#options
     try {
       if (REFUSED_METHODS.has(start.method)) throw methodRefused(start.method)
       const head = requestHead(start, rawHeaders, downstream.connection.forwarding)
@@ -55,8 +73,8 @@ export class Service {
         return
       }
       const { serverName } = downstream.connection.facts
-      if (this.#belongs?.(serverName, head.host) === false) throw misdirected(head.host, serverName)
-      const target = this.#route(head.host, head.path)
+      if (belongs?.(serverName, head.host) === false) throw misdirected(head.host, serverName)
+      const target = route(head.host, head.path)
       if (target === undefined) throw noRoute(head.host)
       if (target.requireClientCertificate && downstream.connection.facts.clientCertificate === undefined)
         throw certificateRequired()

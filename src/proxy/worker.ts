@@ -9,18 +9,16 @@ import { parentPort, workerData } from 'node:worker_threads'
 import { createAccessLog } from '../log.ts'
 import { createMetrics } from '../metrics/metrics.ts'
 import { loadAddon, type NativeConnection } from '../native/addon.ts'
-import { HttpFront } from './front.ts'
+import { HttpFront, type HttpFrontState } from './front.ts'
 import type { FromWorker, ToWorker, WorkerOptions } from './messages.ts'
 
-const options: WorkerOptions = workerData
+const initial: WorkerOptions = workerData
 const metrics = createMetrics()
 const { log, flush } = createAccessLog()
 const { ConnectionReceiver } = loadAddon()
 const receiver = new ConnectionReceiver(accept)
 const front = new HttpFront({
-  listeners: options.listeners,
-  upstreams: options.upstreams,
-  log: options.log.access ? log : undefined,
+  ...stateOf(initial),
   metrics,
   reset: (handle) => receiver.abort(handle),
 })
@@ -29,6 +27,10 @@ parentPort?.on('message', (message: ToWorker) => {
   switch (message.type) {
     case 'metrics':
       void answerMetrics(message.request)
+      break
+    case 'change':
+      front.change(stateOf(message.options))
+      post({ type: 'changed', change: message.change })
       break
     case 'drain':
       void front.drain().then(() => post({ type: 'drained' }))
@@ -39,6 +41,10 @@ parentPort?.on('message', (message: ToWorker) => {
   }
 })
 post({ type: 'ready', receiverId: receiver.id })
+
+function stateOf({ listeners, upstreams, log: { access } }: WorkerOptions): HttpFrontState {
+  return { listeners, upstreams, log: access ? log : undefined }
+}
 
 function accept(connection: NativeConnection): void {
   const { fd, ...facts } = connection

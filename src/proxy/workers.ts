@@ -5,6 +5,7 @@
  * receiver through `onReceivers`.
  */
 
+import { isDeepStrictEqual } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import type { Log } from '../log.ts'
 import type { FromWorker, MetricsJson, ToWorker, WorkerOptions } from './messages.ts'
@@ -19,13 +20,15 @@ export interface HttpWorkersOptions {
   readonly entry?: URL
 }
 
-/** A worker that does not answer is left out of the scrape. */
-const METRICS_TIMEOUT_MS = 1_000
+/** A worker that does not answer is left out of the scrape, and nobody waits for it. */
+const ANSWER_TIMEOUT_MS = 1_000
 /** A worker that crashes at once, again and again, must not take the machine with it. */
 const RESTART_PAUSE_MS = 500
 
 export class HttpWorkers {
   readonly #options: HttpWorkersOptions
+  /** What a worker is started with, now or later. */
+  #worker: WorkerOptions
   readonly #slots: Slot[] = []
   #state: 'new' | 'running' | 'draining' | 'closed' = 'new'
   #requests = 0
@@ -34,6 +37,7 @@ export class HttpWorkers {
 
   constructor(options: HttpWorkersOptions) {
     this.#options = options
+    this.#worker = options.worker
   }
 
   /**
@@ -47,6 +51,24 @@ export class HttpWorkers {
     await Promise.all(slots.map((slot) => slot.ready))
     this.#state = 'running'
     return this.#receivers()
+  }
+
+  /**
+   * Serves requests by these from now on, on open connections too. Ends when every worker does, or has not answered in
+   * time: it does so as soon as it comes to it.
+   */
+  async change(worker: WorkerOptions): Promise<void> {
+    if (isDeepStrictEqual(worker, this.#worker)) return
+    this.#worker = worker
+    this.#requests += 1
+    const change = this.#requests
+    await Promise.all(
+      this.#slots.map((slot) => {
+        const changed = slot.next('changed', change, ANSWER_TIMEOUT_MS)
+        send(slot, { type: 'change', change, options: worker })
+        return changed
+      }),
+    )
   }
 
   /** The metrics of every worker that answers in time. */
@@ -81,7 +103,7 @@ export class HttpWorkers {
   }
 
   #launch(): Slot {
-    const worker = new Worker(this.#options.entry ?? WORKER_FILE, { workerData: this.#options.worker })
+    const worker = new Worker(this.#options.entry ?? WORKER_FILE, { workerData: this.#worker })
     const slot = new Slot(worker)
     worker.on('error', (error) => {
       if (this.#state !== 'new') this.#options.log.error({ err: error }, 'an HTTP worker crashed')
@@ -113,12 +135,12 @@ export class HttpWorkers {
     return this.#slots.flatMap((slot) => slot.receiverId ?? [])
   }
 
-  #metricsOf(slot: Slot): Promise<MetricsJson | undefined> {
+  async #metricsOf(slot: Slot): Promise<MetricsJson | undefined> {
     this.#requests += 1
     const request = this.#requests
-    const answer = slot.nextMetrics(request, METRICS_TIMEOUT_MS)
+    const answer = slot.next('metrics', request, ANSWER_TIMEOUT_MS)
     send(slot, { type: 'metrics', request })
-    return answer
+    return (await answer)?.metrics
   }
 }
 
@@ -130,7 +152,7 @@ class Slot {
   /** Also ends with the thread: a worker that is gone has no connections. */
   readonly drained: Promise<void>
   readonly exited: Promise<void>
-  readonly #waiting = new Map<number, (metrics: MetricsJson | undefined) => void>()
+  readonly #waiting = new Map<number, (answer: Answer | undefined) => void>()
   receiverId: number | undefined
 
   constructor(worker: Worker) {
@@ -154,25 +176,39 @@ class Slot {
       })
     })
     worker.on('message', (message: FromWorker) => {
-      if (message.type === 'metrics') this.#waiting.get(message.request)?.(message.metrics)
+      if (message.type === 'metrics') this.#waiting.get(message.request)?.(message)
+      if (message.type === 'changed') this.#waiting.get(message.change)?.(message)
     })
     worker.once('exit', () => {
       for (const settle of this.#waiting.values()) settle(undefined)
     })
   }
 
-  /** undefined when there is no answer in time. */
-  nextMetrics(request: number, timeoutMs: number): Promise<MetricsJson | undefined> {
+  /** The answer to that request; undefined when there is none in time. */
+  next<T extends Answer['type']>(
+    type: T,
+    request: number,
+    timeoutMs: number,
+  ): Promise<Extract<Answer, { type: T }> | undefined> {
     return new Promise((resolve) => {
-      const settle = (metrics: MetricsJson | undefined): void => {
+      const settle = (answer: Answer | undefined): void => {
         clearTimeout(timer)
         this.#waiting.delete(request)
-        resolve(metrics)
+        resolve(isOfType(answer, type) ? answer : undefined)
       }
       const timer = setTimeout(() => settle(undefined), timeoutMs)
       this.#waiting.set(request, settle)
     })
   }
+}
+
+type Answer = Extract<FromWorker, { type: 'metrics' | 'changed' }>
+
+function isOfType<T extends Answer['type']>(
+  answer: Answer | undefined,
+  type: T,
+): answer is Extract<Answer, { type: T }> {
+  return answer?.type === type
 }
 
 function send(slot: Slot, message: ToWorker): void {

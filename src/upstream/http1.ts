@@ -5,6 +5,7 @@
  * object, no stream and no promise per request.
  */
 
+import { setTimeout as delay } from 'node:timers/promises'
 import { buildConnector, type Dispatcher, Pool } from 'undici'
 import { addressText } from './address.ts'
 import { Balancer } from './balancer.ts'
@@ -14,12 +15,15 @@ import type { UpstreamOptions, UpstreamServer } from './options.ts'
 const REST_MS = 5_000
 /** Requests that wait for a connection, per server; past it the server counts as not available. */
 const MAX_WAITING = 1024
+const IDLE_LOOK_MS = 250
+const IDLE_LOOKS = 2
 
 export class HttpUpstream {
   readonly name: string
   readonly #servers: readonly HttpServer[]
   readonly #balancer: Balancer<HttpServer>
   #closed: Promise<void> | undefined
+  #destroyed = false
 
   constructor(options: UpstreamOptions) {
     this.name = options.name
@@ -49,8 +53,23 @@ export class HttpUpstream {
     return this.#closed
   }
 
+  /**
+   * Ends when nobody asks it any more. Unlike after `close()`, a request under way may still be tried on another server.
+   * Idempotent.
+   */
+  async closeWhenIdle(): Promise<void> {
+    let idle = 0
+    // Between a failure and the next try there is nothing under way for a moment.
+    while (idle < IDLE_LOOKS && !this.#destroyed) {
+      await delay(IDLE_LOOK_MS, undefined, { ref: false })
+      idle = this.#servers.some((server) => server.busy) ? 0 : idle + 1
+    }
+    await this.close()
+  }
+
   /** Fails what is under way and closes all connections. Idempotent. */
   async destroy(): Promise<void> {
+    this.#destroyed = true
     await Promise.all(this.#servers.map((server) => server.destroy()))
   }
 }
@@ -76,6 +95,12 @@ export class HttpServer {
     this.#pool.on('drain', () => {
       this.#saturated = false
     })
+  }
+
+  /** Requests are under way or wait. */
+  get busy(): boolean {
+    const { running, pending, queued } = this.#pool.stats
+    return running + pending + queued > 0
   }
 
   /** Every connection is busy and the queue for them is full. */
