@@ -2,27 +2,65 @@
 
 import type { Config } from './config/config.ts'
 import { HsmError } from './errors.ts'
-import { type KeyOutlook, SigningService, type SigningServiceOptions } from './hsm/signing-service.ts'
+import {
+  type KeyOutlook,
+  type ServiceKey,
+  SigningService,
+  type SigningServiceOptions,
+  type SigningState,
+} from './hsm/signing-service.ts'
+import type { SigningKey } from './signing.ts'
+
+/** Other certificates and keys beside those in use. To be ended by `commit` or `abandon`, once. */
+export interface CertificatesChange {
+  /** HSMs that get a new host process. */
+  readonly restarted: readonly string[]
+  /** Of the certificate at that place in the new configuration. */
+  key(index: number): ServiceKey
+  /** Lets every new key sign. @throws {HsmError} when one does not, within `limitMs`. */
+  prove(limitMs: number): Promise<void>
+  /** @param lingerMs how long the keys of before may still be asked. */
+  commit(lingerMs: number): void
+  abandon(): Promise<void>
+}
 
 export class Certificates {
   /** A key for each certificate, in order; behind them that of the audit log's checkpoints. */
   readonly signing: SigningService
-  readonly #certificates: Config['certificates']
+  #certificates: Config['certificates']
 
   constructor(config: Config, ours: Pick<SigningServiceOptions, 'log' | 'metrics' | 'onHealth' | 'onUse'>) {
     this.#certificates = config.certificates
-    const keys = config.certificates.map(({ certificate, key }) => ({
-      key,
-      spki: certificate.spki,
-      keyType: certificate.keyType,
-    }))
-    const checkpoint = config.audit?.checkpoint
-    this.signing = new SigningService({
-      hsms: config.hsms,
-      keys: checkpoint === undefined ? keys : [...keys, { ...checkpoint, purpose: 'audit-checkpoint' }],
-      signing: config.signing,
-      ...ours,
-    })
+    this.signing = new SigningService({ ...signingState(config), ...ours })
+  }
+
+  /** @throws {HsmError} `ERR_HSM_PIN` when a new host would try a PIN that was refused. */
+  change(config: Config): CertificatesChange {
+    const change = this.signing.change(signingState(config))
+    return {
+      restarted: change.restarted,
+      key: (index) => change.key(index),
+      prove: (limitMs) => change.prove(limitMs),
+      commit: (lingerMs) => {
+        change.commit(lingerMs)
+        this.#certificates = config.certificates
+      },
+      abandon: () => change.abandon(),
+    }
+  }
+
+  /** The key of the audit log's checkpoints, whichever host holds it at the time. */
+  checkpointKey(): SigningKey {
+    const key = (): SigningKey => this.signing.key(this.#certificates.length)
+    return {
+      get spki() {
+        return key().spki
+      },
+      get schemes() {
+        return key().schemes
+      },
+      sign: (request) => key().sign(request),
+    }
   }
 
   /** Nobody can sign for these now. */
@@ -83,6 +121,16 @@ export class Certificates {
       ...entry,
       outlook: this.signing.key(index).outlook(),
     }))
+  }
+}
+
+function signingState({ certificates, hsms, signing, audit }: Config): SigningState {
+  const keys = certificates.map(({ certificate, key }) => ({ key, spki: certificate.spki }))
+  const checkpoint = audit?.checkpoint
+  return {
+    hsms,
+    keys: checkpoint === undefined ? keys : [...keys, { ...checkpoint, purpose: 'audit-checkpoint' }],
+    signing,
   }
 }
 

@@ -5,6 +5,8 @@
  *      │            │                 └──TERM──▶ stopped now, status 128 + signal
  *      │            └── it fails: stopped now, and the reason is thrown
  *      └──TERM: drains as soon as it has started; a second one does not wait for that
+ *
+ * HUP reloads while it runs; one that comes during the start reloads right after it.
  */
 
 import { constants } from 'node:os'
@@ -14,6 +16,8 @@ import type { Log } from '../log.ts'
 export interface Stoppable {
   /** Never resolves; rejects when it cannot go on by itself. */
   readonly failed: Promise<never>
+  /** Takes up what has changed, in its own time. */
+  reload(): void
   /** Settles when what was under way has ended. */
   drain(): Promise<void>
   /** Ends everything now. */
@@ -40,28 +44,31 @@ export async function serveUntilSignal(options: {
   log: Log
   start: () => Promise<Stoppable>
 }): Promise<number> {
-  using stop = new StopSignals(options.signals, options.log)
-  const app = await Promise.race([options.start(), stop.second])
+  using signals = new Signals(options.signals, options.log)
+  const app = await Promise.race([options.start(), signals.second])
   if (typeof app === 'string') return statusOf(app)
+  signals.onReload = () => app.reload()
   try {
-    await Promise.race([stop.first, app.failed])
+    await Promise.race([signals.first, app.failed])
   } catch (error) {
     await app.destroy()
     throw error
   }
 
-  const ended = await Promise.race([app.drain(), stop.second])
+  const ended = await Promise.race([app.drain(), signals.second])
   if (ended === undefined) return 0
   await app.destroy()
   return statusOf(ended)
 }
 
 /** Listens until disposed; says in the log what each signal does. */
-class StopSignals {
+class Signals {
   readonly first: Promise<StopSignal>
   readonly second: Promise<StopSignal>
   readonly #signals: SignalSource
   readonly #listener: (signal: Signal) => void
+  #onReload: (() => void) | undefined
+  #reloadAsked = false
 
   constructor(signals: SignalSource, log: Log) {
     const resolvers: ((signal: StopSignal) => void)[] = []
@@ -70,13 +77,21 @@ class StopSignals {
     this.#signals = signals
     this.#listener = (signal) => {
       if (signal === 'SIGHUP') {
-        log.warn('HUP: this version does not reload its configuration; restart it to apply a change')
+        log.info({ signal }, 'reloading')
+        if (this.#onReload === undefined) this.#reloadAsked = true
+        else this.#onReload()
         return
       }
       log.info({ signal }, resolvers.length > 1 ? 'draining; a second signal stops now' : 'stopping now')
       resolvers.shift()?.(signal)
     }
     for (const signal of SIGNALS) signals.on(signal, this.#listener)
+  }
+
+  /** Who is told of HUP; also of one that came before. */
+  set onReload(reload: () => void) {
+    this.#onReload = reload
+    if (this.#reloadAsked) reload()
   }
 
   [Symbol.dispose](): void {

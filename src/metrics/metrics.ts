@@ -255,5 +255,28 @@ export function createMetrics() {
       labelNames: ['name', 'key_type'],
       registers,
     }),
+    certificateExpiryWarning: new Gauge({
+      name: 'sealgate_certificate_expiry_warning',
+      help: '1 when the certificate, or an issuer in its chain, expires within so many days (30, 14, 7, 1; 0: it has).',
+      labelNames: ['name', 'key_type', 'days'],
+      registers,
+    }),
+
+    reloads: new Counter({
+      name: 'sealgate_reloads_total',
+      help: 'Changes of the configuration or of its files while running: ok, or refused, which changes nothing.',
+      labelNames: ['result'],
+      registers,
+    }),
+    lastReloadSuccessful: new Gauge({
+      name: 'sealgate_last_reload_successful',
+      help: '1 when the last one was taken up, or there was none yet; 0 when it was refused.',
+      registers,
+    }),
+    lastReloadSuccess: new Gauge({
+      name: 'sealgate_last_reload_success_timestamp_seconds',
+      help: 'When a configuration was last taken up, the start included, Unix time.',
+      registers,
+    }),
   }
 }

@@ -1,4 +1,4 @@
-/** Signals and a proxy that takes its time: one drains, the second does not wait, HUP promises nothing. */
+/** Signals and a proxy that takes its time: one drains, the second does not wait, HUP reloads. */
 
 import { EventEmitter } from 'node:events'
 import { pino } from 'pino'
@@ -15,6 +15,9 @@ function scenario() {
   const failed = deferred<never>()
   const app: Stoppable = {
     failed: failed.promise,
+    reload: () => {
+      events.push('reload')
+    },
     drain: async () => {
       events.push('drain')
       await drained.promise
@@ -92,14 +95,28 @@ test('a second signal during the start does not wait for it', async () => {
   expect(events).toEqual([])
 })
 
-test('HUP says that it does not reload, and changes nothing', async () => {
+test('HUP reloads, each time', async () => {
   const { events, lines, send, status, started, drained } = scenario()
   started.resolve()
   await expect.poll(() => events).toEqual(['started'])
 
   send('SIGHUP')
-  expect(lines.join()).toContain('does not reload')
-  expect(events).toEqual(['started'])
+  send('SIGHUP')
+  expect(lines.join()).toContain('reloading')
+  expect(events).toEqual(['started', 'reload', 'reload'])
+
+  send('SIGTERM')
+  drained.resolve()
+  expect(await status).toBe(0)
+})
+
+test('HUP during the start reloads once it has started', async () => {
+  const { events, send, status, started, drained } = scenario()
+
+  send('SIGHUP')
+  send('SIGHUP')
+  started.resolve()
+  await expect.poll(() => events).toEqual(['started', 'reload'])
 
   send('SIGTERM')
   drained.resolve()
