@@ -18,6 +18,7 @@ export const RECORD_TYPES = [
   'login',
   'sign',
   'checkpoint',
+  'key',
   'rotation',
   'loss',
   'trouble',

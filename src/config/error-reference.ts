@@ -126,6 +126,26 @@ export const ERROR_REFERENCE = {
     means: 'The PKCS#11 module did not answer an operator’s command in time.',
     cure: 'See whether the HSM is reachable and its vendor’s own tool gets an answer.',
   },
+  ERR_KEYS_EXISTS: {
+    means: 'The token has a key with this label or id already.',
+    cure: 'Choose another; `sealgate keys list` shows what is there.',
+  },
+  ERR_KEYS_IN_USE: {
+    means: 'A key that a configuration uses, or that a rotation still needs, is not destroyed.',
+    cure: 'Take it out of the configuration first (`sealgate keys rotate`).',
+  },
+  ERR_KEYS_CERTIFICATE: {
+    means: 'A certificate does not fit: another key, expired, in the wrong order, fewer names than before.',
+    cure: 'The message names the certificate and the cure.',
+  },
+  ERR_KEYS_FILE: {
+    means: 'A file of a `keys` command cannot be read or written.',
+    cure: 'Correct the path or the permissions; nothing was changed.',
+  },
+  ERR_KEYS_ROTATION: {
+    means: 'A rotation cannot take its next step.',
+    cure: 'The message says what it waits for; run the command again then.',
+  },
   ERR_AUDIT_FILE: {
     means: 'The audit log cannot be opened at the start.',
     cure: 'Give the user that runs Sealgate the right to write in its directory.',

@@ -32,7 +32,7 @@ const TABLE: Readonly<Record<string, Rule>> = {
   expiry: { may: [], types: ['tls/options'] },
   check: { may: ['certificates', 'config', 'drill', 'native', 'ticket-sharing', 'tickets', 'tls'] },
   certificates: { may: ['config', 'hsm'] },
-  cli: { may: ['app', 'check', 'audit', 'bench', 'config', 'doctor', 'drill'], types: ['hsm/options'] },
+  cli: { may: ['app', 'check', 'audit', 'bench', 'config', 'doctor', 'drill', 'keys'], types: ['hsm/options'] },
   doctor: {
     may: ['config/tls-listeners', 'drill/module', 'hsm', 'native', 'tls', 'token'],
     types: ['config/config'],
@@ -51,6 +51,7 @@ const TABLE: Readonly<Record<string, Rule>> = {
   'ticket-sharing': { may: ['config', 'hsm', 'tickets'] },
   hsm: { may: [] },
   token: { may: ['hsm'] },
+  keys: { may: ['token', 'hsm', 'audit', 'config'], types: ['tls/options'] },
   bench: { may: ['hsm', 'token', 'config'] },
   // It records what the pool tells it, and checks signatures as the pool does.
   audit: { may: ['hsm/verify-signature'], types: ['hsm/key-use', 'hsm/options'] },

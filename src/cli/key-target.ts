@@ -1,0 +1,185 @@
+/** Which HSMs and which key a `keys` command means: from a configuration, or one module from the command line. */
+
+import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { Command } from 'commander'
+import { type KeyInventory, type KeyUse, loadKeyInventory } from '../config/key-inventory.ts'
+import { suggestion } from '../config/nearest.ts'
+import { SealgateError } from '../errors.ts'
+import type { HsmOptions } from '../hsm/options.ts'
+import type { KeyName } from '../keys/key-facts.ts'
+
+export interface TargetOptions {
+  readonly config?: string
+  readonly hsm: readonly string[]
+  readonly module?: string
+  readonly token?: string
+  readonly serial?: string
+  readonly slot?: string
+  readonly pinFile?: string
+  readonly env: readonly string[]
+  readonly initialize?: string
+  readonly userType: string
+}
+
+export interface Target {
+  /** undefined: without a configuration. */
+  readonly inventory: KeyInventory | undefined
+  /** At least one. */
+  readonly hsms: readonly HsmOptions[]
+}
+
+export interface KeyOptions {
+  readonly label?: string
+  readonly id?: string
+}
+
+/** The options that every `keys` command has. */
+export function withTarget(command: Command): Command {
+  return command
+    .option('--config <file>', 'configuration that names the HSMs')
+    .option('--hsm <name>', 'of the configuration; may be repeated (default: all)', collect, [])
+    .option('--module <file>', "without a configuration: the HSM vendor's PKCS#11 module")
+    .option('--token <label>', 'without a configuration: the token, by its label')
+    .option('--serial <number>', 'or by its serial number')
+    .option('--slot <number>', 'or by its slot')
+    .option('--pin-file <file>', 'without a configuration: file with the PIN')
+    .option('--env <name=value>', 'environment for the module; may be repeated', collect, [])
+    .option('--initialize <text>', 'parameters for C_Initialize, as hsms.NAME.initialize')
+    .option('--user-type <number>', 'who logs in, as hsms.NAME.user_type', '1')
+}
+
+/** @throws {SealgateError} `ERR_USAGE`; {ConfigError}. */
+export function targetOf(options: TargetOptions): Target {
+  if (options.config !== undefined) return configTarget(options.config, options)
+  if (options.module === undefined) {
+    throw usage('say which HSM: --config FILE, or --module FILE --token LABEL --pin-file FILE')
+  }
+  if (options.hsm.length > 0) throw usage('--hsm names an HSM of a configuration: give --config FILE too')
+  return { inventory: undefined, hsms: [bareHsm(options.module, options)] }
+}
+
+function configTarget(file: string, options: TargetOptions): Target {
+  if (options.module !== undefined) throw usage('give either --config FILE or --module FILE')
+  const inventory = loadKeyInventory(file)
+  const names = inventory.hsms.map(({ name }) => name)
+  for (const name of options.hsm) {
+    if (names.includes(name)) continue
+    const known = names.length === 0 ? '; it has none' : `; there are: ${names.join(', ')}`
+    throw usage(`there is no hsm "${name}" in ${inventory.file}${suggestion(name, names) || known}`)
+  }
+  if (names.length === 0) throw usage(`${inventory.file} names no HSM (hsms)`)
+  return {
+    inventory,
+    hsms: inventory.hsms.filter(({ name }) => options.hsm.length === 0 || options.hsm.includes(name)),
+  }
+}
+
+function bareHsm(module: string, options: TargetOptions): HsmOptions {
+  const token = tokenOf(options)
+  if (options.pinFile === undefined) {
+    throw usage('--pin-file FILE is missing: the PIN comes from a file, never from the command line')
+  }
+  const [path, pinFile] = [resolve(module), resolve(options.pinFile)]
+  if (!existsSync(path)) throw usage(`--module ${path}: there is no such file`)
+  if (!existsSync(pinFile)) throw usage(`--pin-file ${pinFile}: there is no such file`)
+  const name = 'label' in token ? token.label : 'serial' in token ? token.serial : `slot ${token.slot}`
+  return {
+    name,
+    module: path,
+    initialize: options.initialize,
+    token,
+    pin: { file: pinFile },
+    userType: wholeNumber('--user-type', options.userType),
+    sessions: 1,
+    env: Object.fromEntries(options.env.map(environmentEntry)),
+  }
+}
+
+function tokenOf({ token, serial, slot }: TargetOptions): HsmOptions['token'] {
+  const given = [token, serial, slot].filter((each) => each !== undefined)
+  if (given.length !== 1)
+    throw usage('say which token, once: --token LABEL, --serial NUMBER or --slot NUMBER')
+  if (token !== undefined) return { label: token }
+  if (serial !== undefined) return { serial }
+  return { slot: wholeNumber('--slot', slot ?? '') }
+}
+
+/** The options that choose a key. */
+export function withKey(command: Command): Command {
+  return command
+    .option('--label <label>', 'label of the key (CKA_LABEL)')
+    .option('--id <hex>', 'id of the key (CKA_ID), e.g. 0a1b')
+}
+
+/** @throws {SealgateError} `ERR_USAGE` when neither is given. */
+export function keyNameOf({ label, id }: KeyOptions): KeyName {
+  if (label === undefined && id === undefined) throw usage('say which key: --label LABEL, --id HEX, or both')
+  return { label: label ?? null, id: id === undefined ? null : hexId(id), spki: null }
+}
+
+/** @returns lower-case hex. */
+export function hexId(text: string): string {
+  const digits = text.replace(/^0x/i, '').replaceAll(/[:%]/g, '').toLowerCase()
+  if (/^(?:[0-9a-f]{2}){1,64}$/.test(digits)) return digits
+  throw usage(`--id ${text}: write pairs of hexadecimal digits, e.g. 01 or 0a1b2c`)
+}
+
+/**
+ * A certificate of the configuration.
+ *
+ * @param wanted its file (or the end of its path), one of its names, its place (`certificates[0]`) or its key URI; undefined: the only one.
+ */
+export function certificateUse(
+  inventory: KeyInventory,
+  wanted: string | undefined,
+): KeyUse & { readonly chain: string } {
+  const certificates = inventory.uses.flatMap((use) =>
+    use.chain === undefined ? [] : [{ ...use, chain: use.chain }],
+  )
+  const found =
+    wanted === undefined
+      ? certificates
+      : certificates.filter(
+          ({ place, chain, certificate, key }) =>
+            [place, key.uri, chain].includes(wanted) ||
+            chain === resolve(wanted) ||
+            chain.endsWith(`/${wanted}`) ||
+            certificate?.names.includes(wanted.toLowerCase()),
+        )
+  const [only, ...more] = found
+  if (only !== undefined && more.length === 0) return only
+  const all = certificates.map(({ place, chain }) => `${place} (${chain})`).join(', ')
+  if (certificates.length === 0) throw usage(`${inventory.file} has no certificates`)
+  if (only === undefined) {
+    const names = certificates.flatMap(({ chain, certificate }) => [chain, ...(certificate?.names ?? [])])
+    throw usage(
+      `no certificate "${wanted}" in ${inventory.file}${suggestion(wanted ?? '', names) || `; there are: ${all}`}`,
+    )
+  }
+  throw usage(
+    wanted === undefined
+      ? `say which certificate: --certificate with a file or a name; there are: ${all}`
+      : `"${wanted}" is the name of ${found.length} certificates; name the file: ${found.map(({ chain }) => chain).join(', ')}`,
+  )
+}
+
+export function usage(message: string): SealgateError {
+  return new SealgateError('ERR_USAGE', message)
+}
+
+function environmentEntry(entry: string): [string, string] {
+  const [, name, value] = /^([A-Za-z_][A-Za-z0-9_]*)=(.*)$/s.exec(entry) ?? []
+  if (name === undefined || value === undefined) throw usage('--env: give NAME=VALUE')
+  return [name, value]
+}
+
+function wholeNumber(option: string, text: string): number {
+  const value = Number(text)
+  if (text.trim() !== '' && Number.isSafeInteger(value) && value >= 0) return value
+  throw usage(`${option} ${text}: give a whole number`)
+}
+
+function collect(value: string, previous: readonly string[]): readonly string[] {
+  return [...previous, value]
+}

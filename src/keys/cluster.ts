@@ -1,0 +1,129 @@
+/** Which members show one and the same key store, and what to do where they do not. */
+
+import { setTimeout as delay } from 'node:timers/promises'
+
+import { HsmError, SealgateError } from '../errors.ts'
+import type { HsmOptions } from '../hsm/options.ts'
+import type { GenerateArgs } from './generate-job.ts'
+import { generateKey, type KeyOnToken, readToken, type TokenContent } from './jobs.ts'
+import type { TokenFacts } from './key-facts.ts'
+
+export interface Store {
+  readonly token: TokenFacts
+  readonly members: readonly { readonly hsm: HsmOptions; readonly content: TokenContent }[]
+}
+
+/** Members by the token that they show. One after the other: a module may not like to be loaded twice at once. */
+export async function readStores(hsms: readonly HsmOptions[]): Promise<readonly Store[]> {
+  const stores = new Map<string, { token: TokenFacts; members: Store['members'][number][] }>()
+  for (const hsm of hsms) {
+    const content = await readToken(hsm)
+    const { token } = content
+    const identity = JSON.stringify([token.manufacturer, token.model, token.serial, token.label])
+    const store = stores.get(identity) ?? { token, members: [] }
+    store.members.push({ hsm, content })
+    stores.set(identity, store)
+  }
+  return [...stores.values()]
+}
+
+/**
+ * Generates the key once, in the store that all these members share, and waits until each of them shows it.
+ *
+ * @throws {SealgateError} `ERR_USAGE` when they are separate tokens: no key that cannot leave one can be in two.
+ */
+export async function generateInCluster(
+  hsms: readonly HsmOptions[],
+  args: GenerateArgs,
+): Promise<KeyOnToken> {
+  const [only, ...more] = hsms
+  if (only !== undefined && more.length === 0) return generateKey(only, args)
+  const [store, ...others] = await readStores(hsms)
+  if (others.length > 0 || store === undefined)
+    throw separateTokens(store === undefined ? [] : [store, ...others])
+  const [first, ...rest] = store.members
+  if (first === undefined) throw new SealgateError('ERR_USAGE', 'there is no HSM to generate a key in')
+  const made = await generateKey(first.hsm, args)
+  for (const { hsm } of rest) await untilSeen(hsm, made)
+  return made
+}
+
+/**
+ * Asks members in turn until one can; where none can, the last one's reason is told.
+ *
+ * A PIN that was refused is the end: the next member may be another way to the same token.
+ */
+export async function onFirst<T>(
+  hsms: readonly HsmOptions[],
+  act: (hsm: HsmOptions) => Promise<T>,
+): Promise<T> {
+  let failure: unknown = new SealgateError('ERR_USAGE', 'there is no HSM to ask')
+  for (const hsm of hsms) {
+    try {
+      return await act(hsm)
+    } catch (error) {
+      if (!(error instanceof HsmError) || error.code === 'ERR_HSM_PIN') throw error
+      failure = error
+    }
+  }
+  throw failure
+}
+
+/** The members of a cluster tell each other; some take a few seconds. */
+async function untilSeen(hsm: HsmOptions, { key }: KeyOnToken): Promise<void> {
+  for (let tries = 0; tries < SEEN_TRIES; tries++) {
+    if (tries > 0) await delay(SEEN_PAUSE_MS)
+    const { keys } = await readToken(hsm)
+    if (keys.some(({ id, spki }) => id === key.id && spki === key.spki)) return
+  }
+  throw new HsmError(
+    'ERR_HSM_KEY_NOT_FOUND',
+    `the key was generated, but hsm "${hsm.name}" does not show it: is that member in step with its cluster?`,
+    { hsm: hsm.name },
+  )
+}
+
+function separateTokens(stores: readonly Store[]): SealgateError {
+  const lines = stores.map(({ token, members }) => {
+    const names = members.map(({ hsm }) => `"${hsm.name}"`).join(', ')
+    return `  ${names}: token "${token.label}", serial ${token.serial}`
+  })
+  const ways = new Set(stores.map(({ token }) => cloningWay(token)))
+  return new SealgateError(
+    'ERR_USAGE',
+    `these HSMs are ${stores.length} separate tokens, and a key that cannot leave its token cannot be generated in several:\n${lines.join('\n')}\n` +
+      `Generate it in one (--hsm NAME), then copy it as the vendor does: ${[...ways].join('; ')}.\n` +
+      'Or give each HSM a key and a certificate of its own.',
+  )
+}
+
+/** How a key that is not extractable comes into a second HSM of a vendor: encrypted, from HSM to HSM. */
+export function cloningWay({ manufacturer, model }: TokenFacts): string {
+  const text = `${manufacturer} ${model}`
+  return (
+    CLONING.find(([pattern]) => pattern.test(text))?.[1] ??
+    'its cloning, backup or replication; see its manual'
+  )
+}
+
+const CLONING: readonly (readonly [RegExp, string])[] = [
+  [
+    /safenet|gemalto|thales tct|luna/i,
+    'Luna: both partitions with the same cloning domain, then `partition clone` in lunacm, or an HA group',
+  ],
+  [
+    /cavium|cloudhsm|marvell/i,
+    'CloudHSM: HSMs of one cluster share their keys; to another cluster by a backup of the whole cluster',
+  ],
+  [
+    /ncipher|nshield|entrust/i,
+    'nShield: the same Security World, and its key files in /opt/nfast/kmdata/local',
+  ],
+  [/yubi/i, 'YubiHSM: `yubihsm-manager` or export under a wrap key that both devices have'],
+  [/nitro/i, 'NetHSM: an encrypted backup, restored in the other one'],
+  [/utimaco/i, 'Utimaco: the same master backup key, then backup and restore with csadm or p11tool2'],
+  [/softhsm/i, 'SoftHSM: it has none; for a trial with several members, let them share one token folder'],
+]
+
+const SEEN_TRIES = 6
+const SEEN_PAUSE_MS = 1000

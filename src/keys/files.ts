@@ -1,0 +1,134 @@
+/** Files that a keys command writes: whole or not at all, and never over something without a copy of it. */
+
+import {
+  closeSync,
+  constants,
+  copyFileSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+
+import { SealgateError } from '../errors.ts'
+
+/**
+ * Readers see the old file or the new one. The mode of a file that is replaced stays.
+ *
+ * @returns the copy of what was there; undefined when there was nothing.
+ * @throws {SealgateError} `ERR_KEYS_FILE`; then nothing has changed.
+ */
+export function replaceFile(file: string, content: string): string | undefined {
+  return inWords(file, () => {
+    const before = statSync(file, { throwIfNoEntry: false })
+    if (before === undefined) {
+      writeWhole(file, content, 0o644)
+      return undefined
+    }
+    if (!before.isFile()) throw new Error('it is not a file')
+    // A symbolic link stays one.
+    const real = realpathSync(file)
+    const backup = backUp(real)
+    writeWhole(real, content, before.mode & 0o7777)
+    return backup
+  })
+}
+
+/** @throws {SealgateError} `ERR_KEYS_FILE`, also when there is a file: what was given to a CA may be needed again. */
+export function createFile(file: string, content: string): void {
+  inWords(file, () => {
+    if (existsSync(file)) throw new Error('it exists already; choose another name, or remove it')
+    writeWhole(file, content, 0o644)
+  })
+}
+
+/** Without a copy: for files that nobody but this program writes. @throws {SealgateError} `ERR_KEYS_FILE`. */
+export function overwriteFile(file: string, content: string): void {
+  inWords(file, () => writeWhole(file, content, 0o644))
+}
+
+/** @throws {SealgateError} `ERR_KEYS_FILE` when a file could not be made there; asked before the HSM is asked for anything. */
+export function refuseUnwritable(file: string, { mayExist = false } = {}): void {
+  inWords(file, () => {
+    if (!mayExist && existsSync(file)) throw new Error('it exists already; choose another name, or remove it')
+    if (statSync(file, { throwIfNoEntry: false })?.isDirectory() === true)
+      throw new Error('it is a directory')
+    const probe = besides(file, 'probe')
+    closeSync(openSync(probe, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600))
+    rmSync(probe)
+  })
+}
+
+function writeWhole(file: string, content: string, mode: number): void {
+  const building = besides(file, 'building')
+  try {
+    const fd = openSync(
+      building,
+      constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_NOFOLLOW,
+      mode,
+    )
+    try {
+      writeFileSync(fd, content)
+      fsyncSync(fd)
+    } finally {
+      closeSync(fd)
+    }
+    renameSync(building, file)
+  } catch (error) {
+    rmSync(building, { force: true })
+    throw error
+  }
+  syncDirectory(dirname(file))
+}
+
+/** `web.pem` → `web.pem.2026-01-31T12-00-00Z.bak`; a second one within the second gets a number. */
+function backUp(file: string): string {
+  const stamp = new Date()
+    .toISOString()
+    .replace(/\.\d+Z$/, 'Z')
+    .replaceAll(':', '-')
+  for (let number = 1; ; number++) {
+    const backup = `${file}.${stamp}${number === 1 ? '' : `-${number}`}.bak`
+    if (existsSync(backup)) continue
+    copyFileSync(file, backup, constants.COPYFILE_EXCL)
+    return backup
+  }
+}
+
+function besides(file: string, purpose: string): string {
+  return join(dirname(file), `.${basename(file)}.${purpose}-${process.pid}`)
+}
+
+/** So that the new name outlives a power failure. */
+function syncDirectory(directory: string): void {
+  const fd = openSync(directory, 'r')
+  try {
+    fsyncSync(fd)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function inWords<T>(file: string, work: () => T): T {
+  try {
+    return work()
+  } catch (cause) {
+    const code = cause instanceof Error && 'code' in cause ? String(cause.code) : ''
+    const reason = REASONS[code] ?? (cause instanceof Error ? cause.message : String(cause))
+    throw new SealgateError('ERR_KEYS_FILE', `${file} cannot be written: ${reason}`, { cause })
+  }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'its folder is not there; make it first',
+  ENOTDIR: 'a part of its path is not a folder',
+  EACCES: 'this user may not write there',
+  EPERM: 'this user may not write there',
+  EROFS: 'the file system is read-only',
+  ENOSPC: 'the disk is full',
+}

@@ -1,0 +1,41 @@
+/** Which places of a configuration use a key. */
+
+import type { KeyInventory, KeyUse } from '../config/key-inventory.ts'
+import type { HsmOptions, KeySelector } from '../hsm/options.ts'
+import type { TokenKey } from './key-facts.ts'
+
+/**
+ * @param sharing names of all members that show the same token.
+ * @returns uses that would find this key there. A certificate whose public key is another one does not use it, even if its URI names it.
+ */
+export function usesOf(
+  inventory: KeyInventory,
+  key: TokenKey,
+  sharing: ReadonlySet<string>,
+): readonly KeyUse[] {
+  return inventory.uses.filter(({ key: options, certificate }) =>
+    options.hsms.some((name) => {
+      if (!sharing.has(name)) return false
+      const selector = options.byHsm?.get(name) ?? options
+      if (!selects(selector, key)) return false
+      return certificate === undefined || key.spki === null || sameKey(certificate.spki, key.spki)
+    }),
+  )
+}
+
+/** Members that name the same token in the same words. What else may be the same only the tokens can tell (cluster.ts). */
+export function membersInSameWords(hsms: readonly HsmOptions[], hsm: HsmOptions): ReadonlySet<string> {
+  const words = ({ module, token, initialize, env }: HsmOptions): string =>
+    JSON.stringify([module, token, initialize, env])
+  return new Set(hsms.filter((other) => words(other) === words(hsm)).map(({ name }) => name))
+}
+
+/** Does a URI name this object? */
+export function selects({ label, id }: KeySelector, key: TokenKey): boolean {
+  const hasLabel = label === undefined || label === key.label
+  return hasLabel && (id === undefined || Buffer.from(id).toString('hex') === key.id)
+}
+
+function sameKey(spki: Uint8Array, base64: string): boolean {
+  return Buffer.from(base64, 'base64').equals(spki)
+}
