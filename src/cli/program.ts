@@ -6,6 +6,7 @@ import { packageVersion } from '../version.ts'
 import { addBenchCommands } from './bench.ts'
 import { addDoctorCommands } from './doctor.ts'
 import { addDrillCommands } from './drill.ts'
+import { addKeysCommands } from './keys.ts'
 
 /** Where people read. */
 export interface Terminal {
@@ -63,6 +64,7 @@ function describeProgram(terminal: Terminal, ended: (status: number) => void): C
       ended(await check(config, terminal))
     },
   )
+  addKeysCommands(program, terminal, ended)
   addDoctorCommands(program, terminal, ended)
   addDrillCommands(program, terminal)
   addBenchCommands(program, terminal, ended)
