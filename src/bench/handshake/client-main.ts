@@ -37,7 +37,8 @@ async function run(client: Client): Promise<void> {
 }
 
 function say(message: ClientMessage): void {
-  process.send?.(message)
+  // When the command has gone there is nobody to tell.
+  process.send?.(message, undefined, undefined, () => {})
 }
 
 const PROGRESS_MS = 500

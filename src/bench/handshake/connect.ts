@@ -1,4 +1,10 @@
-/** One handshake with node:tls: full or resumed, timed, closed. */
+/**
+ * One handshake with node:tls: full or resumed, timed, closed.
+ *
+ * The first one of a process verifies the certificate; the others only what the protocol itself verifies (the server's
+ * signature, Finished). Chain and name would be checked in JavaScript, each time with the same result, and this
+ * program is to spend as little as it can.
+ */
 
 import {
   type ConnectionOptions,
@@ -19,26 +25,24 @@ export interface Handshake {
 
 export class Connector {
   readonly #order: ClientOrder
-  readonly #options: ConnectionOptions
+  readonly #verified: ConnectionOptions
+  readonly #quick: ConnectionOptions
   #session: Buffer | undefined
   #connections = 0
 
   constructor(order: ClientOrder) {
     this.#order = order
-    const version = order.tls === '1.2' ? 'TLSv1.2' : 'TLSv1.3'
-    const context: SecureContext = createSecureContext({
-      minVersion: version,
-      maxVersion: version,
-      ...(order.ca === null ? {} : { ca: order.ca }),
-    })
-    this.#options = {
+    const common: ConnectionOptions = {
       host: order.address,
       port: order.port,
-      secureContext: context,
-      rejectUnauthorized: !order.insecure,
       ALPNProtocols: order.alpn,
       ...(order.servername === null ? {} : { servername: order.servername }),
     }
+    const { ca, insecure } = order
+    const trusting = contextFor(order, [])
+    const trusted = insecure ? trusting : contextFor(order, ca ?? undefined)
+    this.#verified = { ...common, secureContext: trusted, rejectUnauthorized: !insecure }
+    this.#quick = { ...common, secureContext: trusting, rejectUnauthorized: false }
   }
 
   /** A ticket is here to resume with. */
@@ -58,7 +62,8 @@ export class Connector {
   perform({ resume, waitForSession }: { resume: boolean; waitForSession: boolean }): Promise<Handshake> {
     return new Promise((resolve, reject) => {
       const session = resume ? this.#session : undefined
-      const socket = connect({ ...this.#options, ...this.#localAddress(), ...(session && { session }) })
+      const options = waitForSession ? this.#verified : this.#quick
+      const socket = connect({ ...options, ...this.#localAddress(), ...(session && { session }) })
       let finished: Handshake | undefined
       const timer = setTimeout(() => socket.destroy(new Error('ETIMEDOUT')), this.#order.timeoutMs)
       const settle = (): void => {
@@ -106,6 +111,12 @@ export class Connector {
     const turn = this.#connections++ * this.#order.of + this.#order.process
     return { localAddress: `127.${1 + (turn % 250)}.${1 + (Math.floor(turn / 250) % 250)}.1` }
   }
+}
+
+/** @param ca PEM; empty: nobody is trusted, which is quick; undefined: the roots that Node has. */
+function contextFor({ tls }: ClientOrder, ca: readonly string[] | undefined): SecureContext {
+  const version = tls === '1.2' ? 'TLSv1.2' : 'TLSv1.3'
+  return createSecureContext({ minVersion: version, maxVersion: version, ...(ca && { ca: [...ca] }) })
 }
 
 const TICKET_WAIT_MS = 1000

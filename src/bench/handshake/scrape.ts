@@ -50,8 +50,7 @@ export function hsmShare(before: SignTotals, after: SignTotals): HsmShare {
   return {
     signatures,
     signMs: mean(after.signSeconds - before.signSeconds, signatures),
-    // Only those that had to wait are observed, so the mean is over all signatures.
-    waitMs: mean(after.waitSeconds - before.waitSeconds, signatures),
+    waitMs: mean(after.waitSeconds - before.waitSeconds, after.waits - before.waits),
     failed: after.failed - before.failed,
   }
 }
@@ -62,7 +61,7 @@ function mean(seconds: number, count: number): number {
 
 /** Prometheus text format 0.0.4. */
 function samples(text: string, name: string): { labels: string; value: number }[] {
-  const pattern = new RegExp(`^${name}(\\{[^}]*\\})? ([^ ]+)`, 'gm')
+  const pattern = new RegExp(`^${name}(\\{[^}]*\\})? (\\S+)`, 'gm')
   return [...text.matchAll(pattern)].map(([, labels = '', value]) => ({ labels, value: Number(value) }))
 }
 

@@ -82,7 +82,7 @@ function generatorLines({ generator }: HandshakeReport): string[] {
     ]
   const left = skipped === 0 ? '' : `, ${skipped} handshakes not begun at all`
   return [
-    `WARNING: the load generator was at its limit: its busiest process took ${formatShare(busiest)} of a processor${late}${left}.`,
+    `WARNING: the load generator did not keep up: its busiest process took ${formatShare(busiest)} of a processor${late}${left}.`,
     `  The server can do more, and faster, than this says. More processes (--processes ${processes * 2}), on a machine of their own, help.`,
   ]
 }
