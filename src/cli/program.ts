@@ -4,9 +4,11 @@ import { Command, CommanderError } from 'commander'
 import { exitStatus, SealgateError } from '../errors.ts'
 import { packageVersion } from '../version.ts'
 import { addBenchCommands } from './bench.ts'
+import { addCompletionCommands } from './completion.ts'
 import { addDoctorCommands } from './doctor.ts'
 import { addDrillCommands } from './drill.ts'
 import { addKeysCommands } from './keys.ts'
+import { addTicketsCommands } from './tickets.ts'
 
 /** Where people read. */
 export interface Terminal {
@@ -66,9 +68,11 @@ function describeProgram(terminal: Terminal, ended: (status: number) => void): C
   )
   addKeysCommands(program, terminal, ended)
   addDoctorCommands(program, terminal, ended)
+  addTicketsCommands(program, terminal)
   addDrillCommands(program, terminal)
   addBenchCommands(program, terminal, ended)
   addAuditCommands(program, terminal, ended)
+  addCompletionCommands(program, terminal)
   return program
 }
 
