@@ -91,6 +91,15 @@ export class SoftToken {
     return this.spki(key.label)
   }
 
+  /** An AES-256 key that wraps others' keys. @param key.extractable as no key should be. */
+  generateAesKey(key: { label: string; id: string; extractable?: boolean }): void {
+    const access = key.extractable === true ? '--extractable' : '--sensitive'
+    this.tool([
+      ...['--login', '--pin', this.pin, '--keygen', '--key-type', 'aes:32'],
+      ...['--label', key.label, '--id', key.id, access],
+    ])
+  }
+
   /** Puts a private key into the token, to have the same one in two tokens. Its public half comes along. */
   importKey(key: { label: string; id: string; pkcs8Pem: string }): void {
     const file = join(this.#hsm.directory, `${this.label}-${key.id}.pem`)

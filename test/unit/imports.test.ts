@@ -32,7 +32,10 @@ const TABLE: Readonly<Record<string, Rule>> = {
   expiry: { may: [], types: ['tls/options'] },
   check: { may: ['certificates', 'config', 'drill', 'native', 'ticket-sharing', 'tickets', 'tls'] },
   certificates: { may: ['config', 'hsm'] },
-  cli: { may: ['app', 'check', 'audit', 'bench', 'config', 'doctor', 'drill', 'keys'], types: ['hsm/options'] },
+  cli: {
+    may: ['app', 'check', 'audit', 'bench', 'config', 'doctor', 'drill', 'ticket-sharing', 'tickets', 'keys'],
+    types: ['hsm/options'],
+  },
   doctor: {
     may: ['config/tls-listeners', 'drill/module', 'hsm', 'native', 'tls', 'token'],
     types: ['config/config'],
