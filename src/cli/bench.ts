@@ -15,6 +15,8 @@ export function addBenchCommands(
     .description('measure an HSM or a listener, compare measurements, plan capacity')
   addSign(bench, terminal, ended)
   addHandshake(bench, terminal, ended)
+  addCompare(bench, terminal, ended)
+  addPlan(bench, terminal, ended)
 }
 
 function addSign(bench: Command, terminal: Terminal, ended: (status: number) => void): void {
@@ -88,6 +90,61 @@ function addHandshake(bench: Command, terminal: Terminal, ended: (status: number
     })
 }
 
+function addCompare(bench: Command, terminal: Terminal, ended: (status: number) => void): void {
+  bench
+    .command('compare')
+    .description('what has changed between two reports of `bench sign`, and whether it is more than chance')
+    .argument('<before>', 'a report: bench sign --json FILE')
+    .argument('<after>', 'another one')
+    .option('--fail-below <ratio>', 'exit with 65 when a knee is below this share of before, e.g. 0.9')
+    .option('--json', 'the result as JSON')
+    .addHelpText('after', COMPARE_HELP)
+    .action(
+      async (before: string, after: string, options: import('./bench-compare.ts').BenchCompareOptions) => {
+        const { benchCompare } = await import('./bench-compare.ts')
+        ended(await benchCompare([before, after], options, terminal))
+      },
+    )
+}
+
+function addPlan(bench: Command, terminal: Terminal, ended: (status: number) => void): void {
+  bench
+    .command('plan')
+    .description('how many HSMs a load needs, one of them to spare, and what they cost')
+    .argument('<report>', 'a report of the HSM: bench sign --json FILE')
+    .option('--handshakes <n/s>', 'handshakes per second at the peak, full and resumed (required)')
+    .option('--resumed <share>', 'share of them that tickets resume', '0')
+    .option('--scheme <name>', 'signature scheme (default: ecdsa_secp256r1_sha256 if it was measured)')
+    .option('--hsm <name>', 'plan with this HSM (default: the slowest)')
+    .option('--utilisation <share>', 'share of the knee that is used at most', '0.7')
+    .option('--price <n/h>', 'price of an HSM per hour')
+    .option('--price-per-request <price>', 'price of a signature, or of many: 0.15/10000')
+    .option('--average-load <share>', 'average ÷ peak, for prices per request', '0.4')
+    .option('--json', 'the result as JSON')
+    .addHelpText('after', PLAN_HELP)
+    .action(async (report: string, options: import('./bench-plan.ts').BenchPlanOptions) => {
+      const { benchPlan } = await import('./bench-plan.ts')
+      ended(await benchPlan(report, options, terminal))
+    })
+}
+
+const COMPARE_HELP = `
+Steps are compared where HSM, scheme, key type, path and sessions are the same; knees wherever they are.
+Exit status: 0, 64 usage, 65 slower than --fail-below (or no report, or nothing in common), 66 a file cannot be read.
+
+Examples:
+  $ sealgate bench compare before.json after.json
+  $ sealgate bench compare --fail-below 0.9 main.json branch.json`
+const PLAN_HELP = `
+N−1: with one HSM lost, the others still stay below --utilisation. Prices of 2026 in us-east-1, which change and differ
+by region, so look them up: AWS CloudHSM about 1.45 USD per HSM and hour; AWS KMS 0.15 USD per 10,000 signatures with
+EC keys and RSA keys above 2048 bits, 0.03 with RSA 2048, and a limit of requests per second for each account.
+
+Exit status: 0, 64 usage, 65 the file is no report, 66 it cannot be read.
+
+Examples:
+  $ sealgate bench plan hsm.json --handshakes 5000/s --resumed 0.6 --price 1.45/h
+  $ sealgate bench plan hsm.json --handshakes 800/s --resumed 0.6 --price-per-request 0.15/10000 --average-load 30%`
 const HANDSHAKE_HELP = `
 Latency is from the start of the connection to the end of the handshake. With --rate it counts from the time at which
 a handshake should have begun, so a server that stalls cannot hide it (no coordinated omission).
