@@ -49,6 +49,10 @@ export interface Status {
     lastError?: { message: string }
   }[]
   readonly certificates: readonly { file: string; ready: boolean; daysLeft: number }[]
+  readonly reload: {
+    readonly last?: { time: string; cause: string; result: string; reasons: readonly string[] }
+    readonly lingeringHosts: number
+  }
 }
 
 /** @throws when it ends before it is ready, with everything it has printed. */
@@ -78,6 +82,8 @@ export class Sealgate implements AsyncDisposable {
   readonly ended: Promise<{ readonly status: number | null; readonly signal: string | null }>
   readonly #child: ChildProcess
   readonly #directory = mkdtempSync(join(tmpdir(), 'sealgate-run-'))
+  /** Its configuration. */
+  readonly file: string
   #rest = ''
   #strayOutput = ''
   #hosts: readonly number[] = []
@@ -85,9 +91,12 @@ export class Sealgate implements AsyncDisposable {
 
   constructor({ config, env = process.env, args = [], directory }: SealgateOptions) {
     requireBuild()
-    const file = join(directory ?? this.#directory, 'sealgate.yaml')
-    writeFileSync(file, typeof config === 'string' ? config : JSON.stringify(config, null, 2))
-    this.#child = spawn(nodeUnderTest, [program, 'run', '--config', file, ...args], { env, stdio: 'pipe' })
+    this.file = join(directory ?? this.#directory, 'sealgate.yaml')
+    this.configure(config)
+    this.#child = spawn(nodeUnderTest, [program, 'run', '--config', this.file, ...args], {
+      env,
+      stdio: 'pipe',
+    })
     this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => this.#read(text))
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.stderr += text
@@ -155,6 +164,32 @@ export class Sealgate implements AsyncDisposable {
   /** Access log lines: HTTP requests. */
   requests(): LogLine[] {
     return this.lines.filter((line) => line['requestId'] !== undefined)
+  }
+
+  /** Writes another configuration, which nobody has to heed. */
+  configure(config: string | object): void {
+    writeFileSync(this.file, typeof config === 'string' ? config : JSON.stringify(config, null, 2))
+  }
+
+  /** Ends of reloads so far, in order. */
+  reloads(): LogLine[] {
+    return this.lines.filter(({ msg = '' }) => msg === 'reloaded' || msg.startsWith('not reloaded'))
+  }
+
+  /** Waits until one more reload has ended than `before`. @returns its log line. */
+  async reloadEnds(before: number, timeoutMs = START_MS): Promise<LogLine> {
+    await vi.waitUntil(() => this.reloads().length > before, { timeout: timeoutMs, interval: POLL_MS })
+    const line = this.reloads()[before]
+    if (line === undefined) throw new Error(`no reload has ended:\n${this.#story()}`)
+    return line
+  }
+
+  /** HUP, after the configuration was written anew if there is one. @returns the log line of its end. */
+  reload(config?: string | object): Promise<LogLine> {
+    if (config !== undefined) this.configure(config)
+    const before = this.reloads().length
+    this.signal('SIGHUP')
+    return this.reloadEnds(before)
   }
 
   signal(signal: NodeJS.Signals): void {

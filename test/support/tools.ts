@@ -75,6 +75,18 @@ export function sClient(
   })
 }
 
+/** The leaf that a server shows, as `openssl x509` prints it with these options. @throws when there is no handshake. */
+export async function shownCertificate(
+  port: number,
+  { serverName, args = [] }: { serverName: string; args?: readonly string[] },
+  ...print: readonly string[]
+): Promise<string> {
+  const { stdout, stderr } = await sClient(port, ['-servername', serverName, ...args], '')
+  const pem = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/.exec(stdout)?.[0]
+  if (pem === undefined) throw new Error(`no certificate was shown: ${stderr}`)
+  return (await runTool('openssl', ['x509', '-noout', ...print], { input: pem })).stdout.trim()
+}
+
 /** Of the host that was named in TLS; without one, an address. */
 function requestFor(serverName = '127.0.0.1'): string {
   return `GET / HTTP/1.1\r\nHost: ${serverName}\r\nConnection: close\r\n\r\n`
