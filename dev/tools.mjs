@@ -60,6 +60,9 @@ export const TEST_TOOLS = [
     apk: ['chromium'],
     brew: ['--cask', 'chromium'],
   }),
+  // Completion is tried in the shells themselves; bash is everywhere.
+  command('zsh', { apt: ['zsh'], dnf: ['zsh'], apk: ['zsh'], brew: ['zsh'] }),
+  command('fish', { apt: ['fish'], dnf: ['fish'], apk: ['fish'], brew: ['fish'] }),
   // The native tests link the C++ parts outside Node, so they need what Node brings otherwise.
   header('openssl/ssl.h', {
     apt: ['libssl-dev'],

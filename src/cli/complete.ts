@@ -76,7 +76,7 @@ function readLine(program: Command, words: readonly string[]): Line {
   for (const word of words) {
     if (pending !== undefined) {
       if (word === '=') continue
-      if (pending.long === '--config') config = word
+      if (pending.long === '--config') config = withoutQuotes(word)
       pending = undefined
     } else if (operandsOnly) operands++
     else if (word === '--') operandsOnly = true
@@ -86,7 +86,7 @@ function readLine(program: Command, words: readonly string[]): Line {
       if (option === undefined) continue
       used.add(option)
       if (value === undefined && (option.required || option.optional)) pending = option
-      else if (option.long === '--config') config = value
+      else if (option.long === '--config') config = value === undefined ? undefined : withoutQuotes(value)
     } else {
       const next = command.commands.find((each) => each.name() === word || each.aliases().includes(word))
       if (next === undefined) operands++
@@ -150,6 +150,12 @@ function isRepeatable(option: Option): boolean {
 
 function startingWith(start: string, { candidates, add }: Completion): Completion {
   return { candidates: candidates.filter(({ value }) => value.startsWith(start)), add }
+}
+
+/** bash and zsh hand words on as they were typed. */
+function withoutQuotes(word: string): string {
+  const [, , quoted] = /^(['"])(.*)\1$/s.exec(word) ?? []
+  return quoted ?? word.replaceAll(/\\(.)/gs, '$1')
 }
 
 const FILES: ReadonlySet<string> = new Set(['file', 'files', 'module'])
