@@ -24,8 +24,8 @@
 //   * reboot <n>                      when n has changed: all sessions and objects of before are invalid
 //   * logout <n>                      when n has changed: nobody is logged in any more
 //
-// each followed by nothing (always), `times <n>` (n calls of this process since the file was read) or
-// `probability <p>`.
+// each followed by nothing (always), `times <n>` (n calls of this process since the file was read),
+// `probability <p>`, or for C_SignInit `mechanism <number>` (keys of one kind).
 //
 // Threads: any number may call at once, and no lock is held while waiting, so that sessions run in parallel
 // as with a networked HSM. The rules are an immutable list behind an atomic pointer; a list that was replaced
@@ -55,6 +55,7 @@ typedef struct Rule {
   double to;
   atomic_long left;    // calls it still applies to
   double probability;  // 1: always
+  CK_ULONG mechanism;  // of a C_SignInit; kAnyMechanism: whatever the call
 } Rule;
 
 typedef struct {
@@ -75,6 +76,9 @@ static atomic_ulong last_session;
 static atomic_llong rate_window_us;
 static atomic_long rate_count;
 
+static _Thread_local CK_ULONG asked_mechanism;  // of the C_SignInit that runs now
+
+static const CK_ULONG kAnyMechanism = ~0UL;
 static const long long kCheckIntervalUs = 2000;
 static const int kEpochShift = 48;  // of a handle; real handles are small
 
@@ -112,14 +116,17 @@ static Rule *ParseRule(char *line) {
   snprintf(rule->call, sizeof rule->call, "%s", call);
   snprintf(rule->effect, sizeof rule->effect, "%s", effect);
   rule->probability = 1;
+  rule->mechanism = kAnyMechanism;
   atomic_init(&rule->left, -1);
   for (char *word = strtok_r(NULL, " \t\r\n", &save); word != NULL; word = strtok_r(NULL, " \t\r\n", &save)) {
     if (word[0] == '#') break;
-    if (strcmp(word, "times") == 0 || strcmp(word, "probability") == 0) {
+    if (strcmp(word, "times") == 0 || strcmp(word, "probability") == 0 || strcmp(word, "mechanism") == 0) {
       char *value = strtok_r(NULL, " \t\r\n", &save);
       if (value == NULL) break;
       if (word[0] == 't') {
         atomic_init(&rule->left, atol(value));
+      } else if (word[0] == 'm') {
+        rule->mechanism = strtoul(value, NULL, 0);
       } else {
         rule->probability = atof(value);
       }
@@ -186,6 +193,7 @@ static Plan *CurrentPlan(void) {
 
 static bool Applies(Rule *rule, const char *call) {
   if (strcmp(rule->call, "*") != 0 && strcmp(rule->call, call) != 0) return false;
+  if (rule->mechanism != kAnyMechanism && rule->mechanism != asked_mechanism) return false;
   if (rule->probability < 1 && Random() >= rule->probability) return false;
   if (atomic_load(&rule->left) < 0) return true;
   // Counts down to 0 exactly, also when several threads meet here.
@@ -367,6 +375,7 @@ static CK_RV FindObjectsFinal(CK_SESSION_HANDLE session) {
 }
 
 static CK_RV SignInit(CK_SESSION_HANDLE session, CK_VOID_PTR mechanism, CK_OBJECT_HANDLE key) {
+  asked_mechanism = *(const CK_ULONG *)mechanism;  // the first member of CK_MECHANISM
   RETURN_FAULT("C_SignInit");
   RETURN_IF_STALE(session);
   if (Stale(key)) return CKR_KEY_HANDLE_INVALID;

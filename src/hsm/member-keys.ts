@@ -7,6 +7,7 @@ import { type SignatureScheme, schemeByCodePoint } from '../signing.ts'
 import type { KeyPurpose, KeyUse } from './key-use.ts'
 import { type KeyMessage, type KeyState, problemError } from './messages.ts'
 import type { Attempt } from './sign-job.ts'
+import type { HsmStatus, KeyOfMemberState } from './status.ts'
 import { testMessage } from './test-message.ts'
 import { isSignature } from './verify-signature.ts'
 
@@ -27,8 +28,10 @@ interface MemberKey {
   compared: boolean
   /** The host cannot use it: not found, another key, no mechanism. */
   problem: HsmError | undefined
-  /** What became of the last test signature. */
+  /** Why it is set aside until a test signature succeeds: what became of the last one, or of signatures asked for. */
   testError: HsmError | undefined
+  /** Failures since it signed last, in this state of the member. */
+  failures: number
 }
 
 export class MemberKeys {
@@ -47,6 +50,7 @@ export class MemberKeys {
       compared: false,
       problem: undefined,
       testError: undefined,
+      failures: 0,
     }))
   }
 
@@ -88,15 +92,46 @@ export class MemberKeys {
     return this.#keys.length
   }
 
-  status(): readonly { uri: string; ready: boolean; error: string | undefined }[] {
-    return this.#keys.map(({ wanted, schemes }, key) => {
-      const error = this.error(key)
+  /** @param up is the member? @param retryAtMs `Date.now()` of the next test signature of a key, if one is due. */
+  status(up: boolean, retryAtMs: (key: number) => number | undefined): HsmStatus['keys'] {
+    return this.#keys.map((wanted, key) => {
+      const untilMs = retryAtMs(key)
+      const state = up ? stateOfKey(wanted) : 'waiting'
       return {
-        uri: wanted.message.uri,
-        ready: schemes.size > 0 && error === undefined,
-        error: error?.message,
+        uri: wanted.wanted.message.uri,
+        state,
+        ready: state === 'ready',
+        until: untilMs === undefined ? undefined : new Date(untilMs).toISOString(),
+        error: this.error(key)?.message,
       }
     })
+  }
+
+  /** Why the host cannot use keys. */
+  unusable(): readonly HsmError[] {
+    return this.#keys.flatMap(({ problem }) => problem ?? [])
+  }
+
+  /** Those that only a test signature keeps from signing. */
+  get aside(): readonly number[] {
+    return this.#keys.flatMap(({ problem, testError }, key) =>
+      problem === undefined && testError !== undefined ? [key] : [],
+    )
+  }
+
+  /** A signature was made with it. */
+  signed(key: number): void {
+    const found = this.#keys[key]
+    if (found !== undefined) found.failures = 0
+  }
+
+  /** A signature failed. @returns true when that has set it aside. */
+  failed(key: number, error: HsmError): boolean {
+    const found = this.#keys[key]
+    if (found === undefined || ++found.failures < FAILURES_TO_SET_ASIDE || this.error(key) !== undefined)
+      return false
+    found.testError = error
+    return true
   }
 
   /** Takes over what a host that has just opened the token says. */
@@ -108,6 +143,7 @@ export class MemberKeys {
       key.compared = state?.compared ?? false
       key.problem = state?.problem ? problemError(this.#hsm, state.problem) : undefined
       key.testError = undefined
+      key.failures = 0
     })
   }
 
@@ -126,12 +162,28 @@ export class MemberKeys {
     })
   }
 
-  /** Tests are about to be made: what went wrong in earlier ones no longer counts. */
+  /** Tests are about to be made: what went wrong before no longer counts. */
   testsBegin(): void {
     for (const key of this.#keys) {
       key.untested = NONE
       key.testError = undefined
+      key.failures = 0
     }
+  }
+
+  /** The one test signature that a key set aside needs; undefined when it is not, or can do nothing. */
+  probeOf(key: number): { readonly key: number; readonly scheme: SignatureScheme } | undefined {
+    if (!this.aside.includes(key)) return undefined
+    const scheme = schemeByCodePoint([...this.schemes(key)][0] ?? 0)
+    return scheme && { key, scheme }
+  }
+
+  /** The test signature of a key set aside is good: it signs again. */
+  probed(key: number): void {
+    const found = this.#keys[key]
+    if (found === undefined) return
+    found.testError = undefined
+    found.failures = 0
   }
 
   /** @returns false when the certificate's public key does not verify the test signature. */
@@ -191,4 +243,12 @@ export class MemberKeys {
   }
 }
 
+function stateOfKey({ schemes, problem, testError }: MemberKey): KeyOfMemberState {
+  if (problem !== undefined) return 'unusable'
+  if (testError !== undefined) return 'set-aside'
+  return schemes.size > 0 ? 'ready' : 'waiting'
+}
+
 const NONE: ReadonlySet<number> = new Set()
+// As many as take a member out of service, when they are all it answers.
+const FAILURES_TO_SET_ASIDE = 3

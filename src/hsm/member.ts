@@ -15,6 +15,7 @@ import { ConcurrencyLimit } from './concurrency-limit.ts'
 import { FAILED_CALLS } from './frames.ts'
 import { HostProcess } from './host-process.ts'
 import { InFlight } from './in-flight.ts'
+import { KeyProbes } from './key-probes.ts'
 import type { KeyUse } from './key-use.ts'
 import { Latency } from './latency.ts'
 import { MemberKeys, type WantedKey } from './member-keys.ts'
@@ -25,7 +26,7 @@ import type { HsmOptions } from './options.ts'
 import { type SignFailure, signFailureError } from './sign-failure.ts'
 import type { Attempt } from './sign-job.ts'
 import type { HsmStatus, MemberState } from './status.ts'
-import { testAttempts } from './test-attempts.ts'
+import { probeAttempt, testAttempts } from './test-attempts.ts'
 import { type WrapFailure, type WrapMessage, WrapRequests, wrapFailureError } from './wrap-requests.ts'
 
 export interface MemberOptions {
@@ -58,6 +59,7 @@ export class Member {
   readonly #inFlight = new InFlight()
   readonly #wraps = new WrapRequests()
   readonly #openingLimit = new OpeningLimit()
+  readonly #keyProbes = new KeyProbes((key) => this.#probe(key))
   #state: MemberState = 'down'
   #sinceMs = Date.now()
   #untilMs: number | undefined
@@ -214,7 +216,7 @@ export class Member {
         message: last.error.message,
         at: new Date(last.atMs).toISOString(),
       },
-      keys: this.keys.status(),
+      keys: this.keys.status(this.#state === 'up', (key) => this.#keyProbes.untilMs(key)),
     }
   }
 
@@ -320,12 +322,44 @@ export class Member {
     this.metrics.up.set(1)
     this.#said.clear()
     this.#options.log.info({ hsm: this.name, pid: this.#host?.pid, ...this.#token }, 'hsm is up')
-    for (const error of keyErrors) {
-      this.#note(error)
-      this.#options.log.warn({ hsm: this.name, code: error.code }, error.message)
-    }
+    for (const error of keyErrors) this.#note(error)
+    for (const { message, code } of this.keys.unusable())
+      this.#options.log.warn({ hsm: this.name, code }, message)
+    for (const key of this.keys.aside) this.#setAside(key)
     this.#endFirstTry()
     this.#options.onChange(this)
+  }
+
+  /** With one key, which is set aside: the others are signed with meanwhile. */
+  #probe(key: number): void {
+    if (this.#state !== 'up') return
+    const attempt = probeAttempt(this.keys, key, (good) => this.#probed(key, good))
+    if (attempt === undefined) return
+    this.send(attempt, performance.now())
+    this.#options.onChange(this)
+  }
+
+  #probed(key: number, good: boolean): void {
+    if (!good) {
+      // Else it is tested with all others when the member comes up.
+      if (this.#state === 'up') this.#keyProbes.failed(key)
+      return
+    }
+    this.#keyProbes.signed(key)
+    const { uri } = this.keys.wanted(key).message
+    this.#options.log.info({ hsm: this.name, key: uri }, 'hsm signs with this key again')
+    this.#options.onHealth()
+  }
+
+  /** It fails, and the member is up with others. */
+  #setAside(key: number): void {
+    const { uri } = this.keys.wanted(key).message
+    const error = this.keys.error(key)
+    this.#options.log.warn(
+      { hsm: this.name, code: error?.code, key: uri },
+      `${error?.message}; the key ${uri} is set aside in this HSM until a test signature succeeds`,
+    )
+    this.#keyProbes.failed(key)
   }
 
   #signed(request: number, hsmSeconds: number, signature: Uint8Array): void {
@@ -337,6 +371,7 @@ export class Member {
     this.#limit.answered({ serviceMs: hsmSeconds * 1000, sentAtMs, nowMs, inFlight: this.#inFlight.size + 1 })
     if (attempt.succeeded(signature)) {
       this.#breaker.succeeded(nowMs)
+      this.keys.signed(attempt.key)
       if (!attempt.test) this.metrics.signed(attempt.scheme, hsmSeconds)
     } else if (!attempt.test) {
       // One is enough: whatever makes wrong signatures must not make any more.
@@ -360,6 +395,16 @@ export class Member {
     const opens = busy ? this.#busy() : counts && this.#breaker.failed(performance.now())
     this.#note(error)
     if (this.#state === 'up' && opens) this.#rest(error)
+    else if (
+      this.#state === 'up' &&
+      counts &&
+      !busy &&
+      !attempt.test &&
+      this.keys.failed(attempt.key, error)
+    ) {
+      this.#setAside(attempt.key)
+      this.#options.onHealth()
+    }
     attempt.failed(error)
     this.#sendTests()
     this.#options.onChange(this)
@@ -504,6 +549,7 @@ export class Member {
     this.#untilMs = limitMs === undefined ? undefined : Date.now() + limitMs
     if (state === this.#state) return
     if (state !== 'recovering' && state !== 'proving') this.#climb = undefined
+    if (state !== 'up') this.#keyProbes.pause()
     const healthChanges = this.#state === 'up' || state === 'up'
     if (this.#state === 'up') {
       this.metrics.up.set(0)

@@ -13,6 +13,16 @@ export type MemberState =
   | 'failed'
   | 'closed'
 
+/**
+ * What becomes of one key of a member:
+ *
+ * - `ready`: it is signed with;
+ * - `set-aside`: the member is up and signs with others; with this one test signatures are made until one is good;
+ * - `unusable`: the host cannot use it (not there, another key, no mechanism);
+ * - `waiting`: the member is not up.
+ */
+export type KeyOfMemberState = 'ready' | 'set-aside' | 'unusable' | 'waiting'
+
 /** What /status shows of a key. */
 export interface KeyStatus {
   /** Members that sign with it now, of those that should. */
@@ -53,7 +63,11 @@ export interface HsmStatus {
   readonly lastError: { readonly code: string; readonly message: string; readonly at: string } | undefined
   readonly keys: readonly {
     readonly uri: string
+    readonly state: KeyOfMemberState
+    /** The member signs with it now. */
     readonly ready: boolean
+    /** ISO 8601: when a key that is set aside is tried again. */
+    readonly until: string | undefined
     readonly error: string | undefined
   }[]
 }

@@ -22,6 +22,11 @@ export class Ladder {
     return this.#attempts
   }
 
+  /** The token was opened anew in this trouble: what fails now does so in spite of all that can be done here. */
+  climbed(nowMs: number): boolean {
+    return this.#taken === 'module' && !this.#helped(nowMs)
+  }
+
   /** A signature was made. */
   succeeded(): void {
     this.#failingSinceMs = undefined

@@ -14,6 +14,7 @@ import { BackOff } from '../back-off.ts'
 import { type Rung, returnValue } from '../ckr.ts'
 import type { ConfigureMessage, ReadyMessage, RecoveringMessage } from '../messages.ts'
 import { type OpenedKey, openKey, refuseSharedKeys } from './key-objects.ts'
+import { KeysAside } from './keys-aside.ts'
 import { Ladder } from './ladder.ts'
 import { Login } from './login.ts'
 import { Pkcs11Error, type Pkcs11Module } from './pkcs11.ts'
@@ -38,6 +39,7 @@ export class Recovery {
   readonly #events: RecoveryEvents
   readonly #login: Login
   readonly #ladder = new Ladder()
+  readonly #aside = new KeysAside()
   readonly #pause = new BackOff({ firstMs: 25, capMs: 500 })
   readonly #openingPause = new BackOff({ firstMs: 60, capMs: 480 })
   #token: Token | undefined
@@ -58,8 +60,11 @@ export class Recovery {
     this.signer = new Signer(
       answers,
       {
-        succeeded: () => this.#ladder.succeeded(),
-        failed: (error) => this.#signatureFailed(error),
+        succeeded: (key) => {
+          this.#ladder.succeeded()
+          this.#aside.signed(key)
+        },
+        failed: (error, key) => this.#signatureFailed(error, key),
       },
       this.#login,
     )
@@ -96,10 +101,21 @@ export class Recovery {
       : error instanceof Pkcs11Error && error.call === 'C_GetTokenInfo'
   }
 
-  #signatureFailed(error: Pkcs11Error): void {
+  /** @param key that it was asked for; undefined: the wrapping key. */
+  #signatureFailed(error: Pkcs11Error, key?: number): void {
     if (this.#state !== 'signing') return
-    const rung = this.#ladder.failed(returnValue(error.rv).action, performance.now())
+    const { action } = returnValue(error.rv)
+    if (action === 'fail-over') return
+    const nowMs = performance.now()
+    if (key !== undefined && this.#isItsOwn(key, nowMs)) return
+    const rung = this.#ladder.failed(action, nowMs)
     if (rung !== undefined) this.#climb(rung, error)
+  }
+
+  /** Does the trouble concern this key alone? */
+  #isItsOwn(key: number, nowMs: number): boolean {
+    const usable = this.#keys.flatMap((opened, index) => (opened.key === undefined ? [] : [index]))
+    return this.#aside.failed(key, { climbed: this.#ladder.climbed(nowMs), usable })
   }
 
   #climb(rung: Rung, cause: unknown): void {

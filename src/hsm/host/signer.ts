@@ -26,9 +26,10 @@ export interface Answers {
 
 /** Who decides when to recover. */
 export interface Health {
-  succeeded(): void
+  /** @param key its number, as in the configuration. */
+  succeeded(key: number): void
   /** Called after the failure was answered; may suspend the signer. */
-  failed(error: Pkcs11Error): void
+  failed(error: Pkcs11Error, key: number): void
 }
 
 /** All that is known beforehand of signing with one key and one scheme. */
@@ -49,6 +50,7 @@ interface Bench {
 
 interface Operation {
   readonly request: number
+  readonly key: number
   readonly plan: Plan
   readonly bench: Bench
   /** What C_Sign is given: a digest, a DigestInfo, or for Ed25519 the message. */
@@ -147,7 +149,7 @@ export class Signer {
       return
     }
     const input = inputOf(plan.scheme, message)
-    const operation = { request, plan, bench, input, startedAtMs: 0, retried: false, answered: false }
+    const operation = { request, key, plan, bench, input, startedAtMs: 0, retried: false, answered: false }
     if (this.#waiting.length > 0 || !this.#start(operation)) this.#wait(operation)
   }
 
@@ -218,7 +220,7 @@ export class Signer {
     }
     const raw = session.output.subarray(0, signatureBytes)
     const signature = plan.rawRs ? this.#der.subarray(0, writeEcdsaSignature(raw, this.#der)) : raw
-    this.#health.succeeded()
+    this.#health.succeeded(operation.key)
     this.#answers.signed(request, micros, signature)
     bench.sessions.release(session)
   }
@@ -253,7 +255,7 @@ export class Signer {
       reason: 'call',
     })
     if (known === undefined || returnValue(known.rv).action === 'stop') this.#answers.fatal(error)
-    else this.#health.failed(known)
+    else this.#health.failed(known, operation.key)
   }
 
   #refuse(request: number, reason: FailedReason): void {
