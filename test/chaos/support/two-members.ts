@@ -7,7 +7,8 @@
  */
 
 import { createPublicKey, generateKeyPairSync } from 'node:crypto'
-import { readdirSync, readFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect, vi } from 'vitest'
 import {
@@ -36,6 +37,14 @@ export interface StageOptions {
   readonly config?: object
   /** Over the environment. */
   readonly env?: NodeJS.ProcessEnv
+  /** Every use of a key goes into an audit log, whose checkpoints a key in both HSMs signs. */
+  readonly audit?: boolean
+}
+
+export interface AuditFiles {
+  readonly file: string
+  /** PEM, of the key that signs the checkpoints. */
+  readonly publicKey: string
 }
 
 export interface Outcome<T> extends SteadyResult {
@@ -57,26 +66,36 @@ export function expectUnharmed(outcome: SteadyResult): void {
 
 export class TwoMembers implements AsyncDisposable {
   readonly sealgate: Sealgate
+  /** Gone with the stage. */
+  readonly audit: AuditFiles
   readonly #faults: Readonly<Record<MemberName, Faults>>
   readonly #load: HandshakeLoad
   readonly #owned: readonly Disposable[]
 
-  static async start({ keyType = 'ec', config = {}, env = {} }: StageOptions = {}): Promise<TwoMembers> {
+  static async start(options: StageOptions = {}): Promise<TwoMembers> {
+    const { keyType = 'ec', config = {}, env = {} } = options
     const site = new Site()
     const [a, b] = [new SoftHsm(), new SoftHsm()]
     const load = await HandshakeLoad.compile()
     const owned = [load, a, b, site]
     try {
       const key = newKey(keyType)
+      const auditKey = newKey('ec')
+      const keys = { [LABEL]: key, ...(options.audit && { [AUDIT_LABEL]: auditKey }) }
+      const audit = auditFiles(site, auditKey)
       const faults = { 'hsm-a': new Faults(a, 'hsm-a'), 'hsm-b': new Faults(b, 'hsm-b') }
-      const hsms = { 'hsm-a': member(a, faults['hsm-a'], key), 'hsm-b': member(b, faults['hsm-b'], key) }
+      const hsms = { 'hsm-a': member(a, faults['hsm-a'], keys), 'hsm-b': member(b, faults['hsm-b'], keys) }
       const certificates = [site.certificateFor({ label: LABEL, spki: key.spki, hsms: MEMBERS })]
       // The upstream is asked for nothing: what is measured ends with the handshake.
-      const options = {
-        config: site.config([9], { hsms, certificates, ...config }),
+      const sealgate = await startSealgate({
+        config: site.config([9], {
+          ...{ hsms, certificates },
+          ...(options.audit && { audit: auditConfig(audit) }),
+          ...config,
+        }),
         env: { ...process.env, ...env },
-      }
-      return new TwoMembers({ sealgate: await startSealgate(options), faults, load, owned })
+      })
+      return new TwoMembers({ sealgate, audit, faults, load, owned })
     } catch (error) {
       for (const part of owned) part[Symbol.dispose]()
       throw error
@@ -85,11 +104,13 @@ export class TwoMembers implements AsyncDisposable {
 
   private constructor(parts: {
     sealgate: Sealgate
+    audit: AuditFiles
     faults: Readonly<Record<MemberName, Faults>>
     load: HandshakeLoad
     owned: readonly Disposable[]
   }) {
     this.sealgate = parts.sealgate
+    this.audit = parts.audit
     this.#faults = parts.faults
     this.#load = parts.load
     this.#owned = parts.owned
@@ -234,9 +255,26 @@ function newKey(type: 'ec' | 'rsa'): Key {
   }
 }
 
-function member(hsm: SoftHsm, faults: Faults, { pkcs8Pem }: Key): object {
+function auditFiles(site: Site, { spki }: Key): AuditFiles {
+  const publicKey = join(site.directory, 'audit.pub.pem')
+  const pem = createPublicKey({ key: spki, format: 'der', type: 'spki' }).export({
+    type: 'spki',
+    format: 'pem',
+  })
+  writeFileSync(publicKey, pem)
+  return { file: join(mkdtempSync(join(site.directory, 'audit-')), 'audit.jsonl'), publicKey }
+}
+
+function auditConfig({ file, publicKey }: AuditFiles): object {
+  const key = { uri: `pkcs11:object=${AUDIT_LABEL};type=private`, hsms: MEMBERS }
+  return { file, rotate: '4MiB', checkpoint: { key, public_key: publicKey, every: '1s' } }
+}
+
+function member(hsm: SoftHsm, faults: Faults, keys: Readonly<Record<string, Key>>): object {
   const token = hsm.addToken('web')
-  token.importKey({ label: LABEL, id: '01', pkcs8Pem })
+  Object.entries(keys).forEach(([label, { pkcs8Pem }], index) => {
+    token.importKey({ label, id: `0${index + 1}`, pkcs8Pem })
+  })
   const { module, env } = faults.options
   // Without the log of calls: nobody reads it here, and under load it would be most of what the module does.
   const { SEALGATE_FAULTS_LOG: _, ...faultsEnv } = env
@@ -244,6 +282,7 @@ function member(hsm: SoftHsm, faults: Faults, { pkcs8Pem }: Key): object {
 }
 
 const LABEL = 'replicated'
+const AUDIT_LABEL = 'checkpoints'
 const SESSIONS = 8
 const HEAL = { timeout: 10_000, interval: 20 }
 const WARM_UP_MS = 1_500
