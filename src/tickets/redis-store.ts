@@ -86,7 +86,7 @@ export class RedisStore implements Store {
       return await withLimit(command())
     } catch (error) {
       // A user of Redis that may only read: somebody else rotates.
-      if (error instanceof ErrorReply && error.message.startsWith('NOPERM')) this.#refused = true
+      if (error instanceof ErrorReply && NO_PERMISSION.test(error.message)) this.#refused = true
       const cause = this.#client.isReady ? error : (this.#lastError ?? error)
       const reason = cause instanceof Error ? cause.message || cause.name : String(cause)
       throw new TicketsError('ERR_TICKETS_PLACE', `the shared ticket keys in ${this.name} ${what}: ${reason}`)
@@ -144,6 +144,8 @@ const REPLACE = `
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2])
 return 1`
+/** Of a command, and of one in a script: Redis 7, and later ones. */
+const NO_PERMISSION = /^NOPERM|can't run this command|ACL failure/
 const CONNECT_LIMIT_MS = 5000
 const ANSWER_LIMIT_MS = 5000
 const READY_LIMIT_MS = 3000

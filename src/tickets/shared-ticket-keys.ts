@@ -129,7 +129,7 @@ export class SharedTicketKeys {
     await this.#rotateIfDue(text)
   }
 
-  /** Nobody has shared anything yet. */
+  /** Nobody has shared anything yet, or the place has lost it. */
   async #begin(): Promise<void> {
     const { store } = this.#options
     if (this.#rotates === 'elsewhere')
@@ -137,7 +137,10 @@ export class SharedTicketKeys {
         'ERR_TICKETS_ABSENT',
         `there are no shared ticket keys in ${store.name}, and this node may not write them`,
       )
-    await this.#replace(undefined)
+    const held = this.#held
+    if (held === undefined || firstKey(held.set, this.#now()) === undefined) await this.#replace(undefined)
+    // Redis has started empty: what is in use everywhere goes back, and no session is lost.
+    else if (!(await store.replace(undefined, held.text))) await this.#lookOnce()
   }
 
   async #take(text: string): Promise<void> {
