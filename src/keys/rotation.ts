@@ -229,7 +229,6 @@ async function switchOver(
       by: 'hand',
       result: 'ok',
     })
-  if (input.pid !== undefined) hangUp(input.pid, say)
   return { rotation: { ...rotation, step: 'switched', switchedAt: new Date().toISOString() } }
 }
 
@@ -288,6 +287,7 @@ async function seeInForce(
 ): Promise<Next> {
   const uris = { old: rotation.old.uri, new: rotation.new.uri }
   const { admin } = inventory
+  if (input.pid !== undefined) hangUp(input.pid, say)
   const asked =
     admin === undefined || admin.port === 0 ? undefined : await untilInForce(admin, uris, IN_FORCE_LIMIT_MS)
   if (asked !== 'new' && !input.inForce) {
