@@ -1,0 +1,208 @@
+/**
+ * Keys in real tokens: made, read, signing, destroyed. What their requests say is checked by openssl, what their attributes
+ * are by pkcs11-tool, which knows nothing of Sealgate.
+ *
+ * Needs `dist/` (npm run build:ts).
+ */
+
+import { expect, test } from 'vitest'
+import { exitStatus } from '../../../src/errors.ts'
+import { generateInCluster } from '../../../src/keys/cluster.ts'
+import { destroyKey, generateKey, proveKey, readToken, signX509 } from '../../../src/keys/jobs.ts'
+import { exactName } from '../../../src/keys/key-facts.ts'
+import { KEY_TYPE_NAMES } from '../../../src/keys/key-types.ts'
+import { parseAlternativeName } from '../../../src/keys/x509/alternative-names.ts'
+import { pem } from '../../../src/keys/x509/der.ts'
+import { NssDatabase } from '../../support/nss.ts'
+import { SoftHsm } from '../../support/softhsm.ts'
+import { runTool } from '../../support/tools.ts'
+
+const SIGNING_TYPES = KEY_TYPE_NAMES.filter((name) => name !== 'aes-256')
+const NAMES = [parseAlternativeName('dns:www.example.com')]
+const SUBJECT = [{ type: '2.5.4.3', value: 'www.example.com' }]
+
+test.each(SIGNING_TYPES)(
+  'a key of type %s is born in the token, signs only, and openssl verifies its request',
+  async (type) => {
+    using softHsm = new SoftHsm()
+    const token = softHsm.addToken('web')
+    const hsm = token.hsmOptions()
+
+    const { key } = await generateKey(hsm, { type, label: 'www', id: '0a0b' })
+    const { der } = await signX509(hsm, {
+      key: exactName(key),
+      subject: SUBJECT,
+      names: NAMES,
+      validity: null,
+    })
+
+    expect(key).toMatchObject({
+      label: 'www',
+      id: '0a0b',
+      type,
+      attributes: {
+        sensitive: true,
+        alwaysSensitive: true,
+        extractable: false,
+        neverExtractable: true,
+        local: true,
+        sign: true,
+        decrypt: false,
+        unwrap: false,
+        derive: false,
+      },
+    })
+    const verified = await runTool('openssl', ['req', '-verify', '-noout', '-text'], {
+      input: pem('CERTIFICATE REQUEST', der),
+    })
+    expect(verified.stdout + verified.stderr).toContain('verify OK')
+    expect(verified.stdout).toContain('DNS:www.example.com')
+    const shown = token.tool(['--login', '--pin', token.pin, '--list-objects', '--type', 'privkey'])
+    expect(shown).toMatch(/Usage:\s+sign\s*$/m)
+    expect(shown).toMatch(/Access:\s+sensitive, always sensitive, never extractable, local/)
+  },
+  60_000,
+)
+
+test('a key for session-ticket keys encrypts and does nothing else', async () => {
+  using softHsm = new SoftHsm()
+  const hsm = softHsm.addToken('web').hsmOptions()
+
+  const { key } = await generateKey(hsm, { type: 'aes-256', label: 'tickets', id: '01' })
+
+  expect(key).toMatchObject({ kind: 'secret', type: 'aes-256', spki: null })
+  expect(key.attributes).toMatchObject({
+    extractable: false,
+    sensitive: true,
+    decrypt: true,
+    sign: false,
+    unwrap: false,
+  })
+  await expect(proveKey(hsm, exactName(key))).rejects.toThrow(/secret key: it signs nothing/)
+})
+
+test('a label or an id that is there already is refused, and nothing is made', async () => {
+  using softHsm = new SoftHsm()
+  const hsm = softHsm.addToken('web').hsmOptions()
+  await generateKey(hsm, { type: 'p-256', label: 'www', id: '01' })
+
+  const sameLabel = await failure(generateKey(hsm, { type: 'p-256', label: 'www', id: '02' }))
+  const sameId = await failure(generateKey(hsm, { type: 'p-256', label: 'other', id: '01' }))
+
+  expect(sameLabel).toMatchObject({
+    code: 'ERR_KEYS_EXISTS',
+    message: expect.stringContaining('choose another --label'),
+  })
+  expect(sameId).toMatchObject({
+    code: 'ERR_KEYS_EXISTS',
+    message: expect.stringContaining('choose another --id'),
+  })
+  expect(exitStatus(sameLabel)).toBe(64)
+  expect((await readToken(hsm)).keys).toHaveLength(1)
+})
+
+test('a key that is destroyed takes its public half along, and no other key', async () => {
+  using softHsm = new SoftHsm()
+  const token = softHsm.addToken('web')
+  const hsm = token.hsmOptions()
+  const { key: old } = await generateKey(hsm, { type: 'p-256', label: 'old', id: '01' })
+  await generateKey(hsm, { type: 'p-256', label: 'new', id: '02' })
+
+  await destroyKey(hsm, exactName(old))
+
+  expect((await readToken(hsm)).keys.map(({ label }) => label)).toEqual(['new'])
+  expect(token.tool(['--list-objects', '--type', 'pubkey'])).not.toMatch(/label:\s+old/)
+  expect(await failure(destroyKey(hsm, exactName(old)))).toMatchObject({
+    code: 'ERR_HSM_KEY_NOT_FOUND',
+    message: expect.stringContaining('it holds: "new", id 02'),
+  })
+})
+
+test('members that show one token get one key, and both sign with it', async () => {
+  using softHsm = new SoftHsm()
+  const token = softHsm.addToken('web')
+  const members = ['a', 'b'].map((name) => token.hsmOptions({ name }))
+
+  const { key } = await generateInCluster(members, { type: 'p-256', label: 'www', id: '01' })
+
+  for (const hsm of members) {
+    expect((await readToken(hsm)).keys).toEqual([key])
+    expect((await proveKey(hsm, exactName(key))).schemes).toEqual(['ecdsa_secp256r1_sha256'])
+  }
+})
+
+test('separate tokens are told apart, nothing is made, and the vendor’s way is told', async () => {
+  using softHsm = new SoftHsm()
+  const members = ['a', 'b'].map((name) => softHsm.addToken(`token-${name}`).hsmOptions({ name }))
+
+  const refused = await failure(generateInCluster(members, { type: 'p-256', label: 'www', id: '01' }))
+
+  expect(refused).toMatchObject({
+    code: 'ERR_USAGE',
+    message: expect.stringMatching(/2 separate tokens.*"a": token "token-a"/s),
+  })
+  expect(String(refused)).toMatch(/SoftHSM: it has none/)
+  for (const hsm of members) expect((await readToken(hsm)).keys).toEqual([])
+})
+
+test('an imported key is told from one that was born here', async () => {
+  using softHsm = new SoftHsm()
+  const token = softHsm.addToken('web')
+  token.generateKey({ label: 'always', id: '05', type: 'EC:prime256v1', alwaysAuthenticate: true })
+  const { generateKeyPairSync } = await import('node:crypto')
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  token.importKey({
+    label: 'imported',
+    id: '06',
+    pkcs8Pem: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+  })
+
+  const keys = new Map((await readToken(token.hsmOptions())).keys.map((key) => [key.label, key]))
+
+  expect(keys.get('imported')?.attributes).toMatchObject({ local: false, alwaysSensitive: false })
+  expect(keys.get('always')?.attributes).toMatchObject({ local: true, alwaysAuthenticate: true })
+})
+
+test('a key that wants its PIN for every signature gets it', async () => {
+  using softHsm = new SoftHsm()
+  const token = softHsm.addToken('web')
+  token.generateKey({ label: 'always', id: '05', type: 'EC:prime256v1', alwaysAuthenticate: true })
+
+  const proved = await proveKey(token.hsmOptions(), { label: 'always', id: null, spki: null })
+
+  expect(proved.schemes).toEqual(['ecdsa_secp256r1_sha256'])
+})
+
+test.each(['p-256', 'rsa-2048'] as const)(
+  'NSS, an implementation by other people, makes, shows and destroys a key of type %s',
+  async (type) => {
+    using nss = new NssDatabase()
+    const hsm = nss.hsmOptions()
+
+    const { key } = await generateKey(hsm, { type, label: 'www', id: '0a0b' })
+    const { der } = await signX509(hsm, {
+      key: exactName(key),
+      subject: SUBJECT,
+      names: NAMES,
+      validity: null,
+    })
+
+    expect(key).toMatchObject({ type, attributes: { sensitive: true, extractable: false, sign: true } })
+    const verified = await runTool('openssl', ['req', '-verify', '-noout'], {
+      input: pem('CERTIFICATE REQUEST', der),
+    })
+    expect(verified.stdout + verified.stderr).toContain('verify OK')
+    expect((await readToken(hsm)).keys).toContainEqual(key)
+    await destroyKey(hsm, exactName(key))
+    expect((await readToken(hsm)).keys).toEqual([])
+  },
+  60_000,
+)
+
+async function failure(work: Promise<unknown>): Promise<unknown> {
+  try {
+    return { unexpected: await work }
+  } catch (error) {
+    return error
+  }
+}
