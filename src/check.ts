@@ -37,6 +37,14 @@ export async function checkConfig(config: Config): Promise<readonly CheckFinding
     })
     const well = signing.status().filter(({ name }) => !problems.some(({ hsm }) => hsm === name))
     const up = well.map(({ name }): CheckFinding => ({ level: 'ok', subject: name, message: 'signs' }))
+    const gaps = config.certificates.flatMap((_, index) =>
+      signing
+        .key(index)
+        .gaps()
+        .map(({ hsm, message }): CheckFinding => {
+          return { level: 'warning', subject: hsm, message }
+        }),
+    )
     const tls = tlsFindings(
       tlsListeners(config),
       config.certificates.map(({ certificate }, index) => ({
@@ -44,7 +52,15 @@ export async function checkConfig(config: Config): Promise<readonly CheckFinding
         schemes: signing.key(index).schemes,
       })),
     )
-    return [...hsms, ...up, ...drills(config), ...certificates, ...tls, ...clientCertificates(config)]
+    return [
+      ...hsms,
+      ...up,
+      ...gaps,
+      ...drills(config),
+      ...certificates,
+      ...tls,
+      ...clientCertificates(config),
+    ]
   } finally {
     await signing.close()
     flush()

@@ -8,7 +8,9 @@
 import type { KeyObject } from 'node:crypto'
 
 import type { HsmError } from '../errors.ts'
+import type { Log } from '../log.ts'
 import { type SignatureScheme, type SigningKey, type SignRequest, schemes } from '../signing.ts'
+import { type AbilityGap, abilityGaps } from './ability-gaps.ts'
 import type { KeyMetrics } from './key-metrics.ts'
 import type { KeyPurpose, KeyUse, SignatureUse } from './key-use.ts'
 import { keySchemes } from './mechanism.ts'
@@ -47,6 +49,8 @@ export class PooledKey implements SigningKey {
   readonly #onUse: (use: KeyUse) => void
   readonly #reason: 'handshake' | 'checkpoint'
   readonly #metrics: KeyMetrics
+  readonly #log: Log
+  readonly #gapsTold = new Set<string>()
   /** Everything somebody waits for. */
   readonly #open = new Set<SignJob>()
   /** Of those, in order, what waits for a member with a free session: */
@@ -74,6 +78,7 @@ export class PooledKey implements SigningKey {
     holders: readonly Holder[]
     signing: SigningOptions
     metrics: KeyMetrics
+    log: Log
     onWork: () => void
   }) {
     const facts = keyFacts(options.spki)
@@ -92,6 +97,7 @@ export class PooledKey implements SigningKey {
     this.#onUse = options.onUse
     this.#reason = options.purpose === 'tls' ? 'handshake' : 'checkpoint'
     this.#metrics = options.metrics
+    this.#log = options.log
     this.healthChanged()
   }
 
@@ -117,6 +123,15 @@ export class PooledKey implements SigningKey {
         final: member.final,
         problem: member.problem(key),
       })),
+    )
+  }
+
+  /** Members that are ready and cannot do all that others can. */
+  gaps(): readonly AbilityGap[] {
+    const ready = this.#holders.filter(({ member, key }) => member.isReady(key))
+    return abilityGaps(
+      this.#uri,
+      ready.map(({ member, key }) => ({ hsm: member.name, schemes: member.keys.schemes(key) })),
     )
   }
 
@@ -167,6 +182,10 @@ export class PooledKey implements SigningKey {
     if (this.ready) this.#outage = undefined
     else this.#outage ??= { sinceMs: performance.now(), since: new Date() }
     this.#metrics.membersReady.set(this.#membersReady)
+    for (const { hsm, message } of this.gaps()) {
+      if (!this.#gapsTold.has(message)) this.#log.warn({ hsm }, message)
+      this.#gapsTold.add(message)
+    }
   }
 
   /** Deadlines, hedges, pauses. @returns whether there will be anything to do at the next tick. */

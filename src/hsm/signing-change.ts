@@ -6,6 +6,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { HsmError } from '../errors.ts'
 import type { SigningKey } from '../signing.ts'
+import type { AbilityGap } from './ability-gaps.ts'
 import type { Generation, PlacedKey } from './generation.ts'
 import type { Member } from './member.ts'
 import type { KeyOutlook } from './outlook.ts'
@@ -15,6 +16,7 @@ import type { KeyStatus } from './status.ts'
 export type ServiceKey = SigningKey & {
   readonly ready: boolean
   outlook(): KeyOutlook
+  gaps(): readonly AbilityGap[]
   status(): KeyStatus
 }
 

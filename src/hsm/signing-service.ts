@@ -211,6 +211,7 @@ export class SigningService {
       holders,
       signing,
       metrics,
+      log: this.#options.log,
       onWork: () => this.#tickSoon(),
     })
     this.#keyMetrics.set(pooled, metrics)

@@ -50,6 +50,24 @@ test('a key offers what any of its members can do, and each request goes where i
   expect(await shares(PKCS1)).toEqual({ pkcs1: 20 })
 })
 
+test('what one member cannot do and another can is said once, and when it is gone no more', async () => {
+  const able = token.hsmOptions({ name: 'able', ...faults.options })
+  await start([only('CKM_RSA_PKCS', 'pkcs1'), able], rsa)
+  const key = running?.service.key(0)
+  const pss = ['rsa_pss_rsae_sha256', 'rsa_pss_rsae_sha384', 'rsa_pss_rsae_sha512']
+
+  expect(key?.gaps()).toMatchObject([{ hsm: 'pkcs1', missing: pss.map((name) => ({ name })) }])
+  const said = () => running?.lines.filter((line) => line.includes(`does no ${pss.join(' ')} with`)).length
+  expect(said()).toBe(1)
+
+  process.kill(status('able')?.pid ?? 0, 'SIGKILL')
+  await eventually(() => status('able')?.state !== 'up', 'the able one is gone')
+  expect(key?.gaps()).toEqual([])
+  await eventually(() => status('able')?.state === 'up', 'and is back')
+  expect(key?.gaps().length).toBe(1)
+  expect(said()).toBe(1)
+})
+
 test('members that can do a scheme share it evenly, whoever stands between them and cannot', async () => {
   const all = ['a', 'b', 'c'].map((name) => token.hsmOptions({ name }))
   const key = await start([...all.slice(0, 1), only('CKM_RSA_PKCS', 'pkcs1'), ...all.slice(1)], rsa)
@@ -78,7 +96,7 @@ test('a member without the mechanism of a key is named, and the others sign', as
 
   await service.start()
 
-  const unable = () => service.status().find(({ name }) => name === 'ecdsa')?.lastError
+  const unable = () => status('ecdsa')?.lastError
   await eventually(() => unable()?.code === 'ERR_HSM_MECHANISM', 'the problem is named')
   expect(unable()?.message).toContain('CKM_EDDSA')
   await sign(service.key(0), scheme('ed25519'), 10)
@@ -99,6 +117,10 @@ test('a slow member gets no more than it has sessions for, and the quick one doe
   expect(slowShare).toBeLessThanOrEqual((2 * tookMs) / 20 + 2)
   expect(quick).toBeGreaterThan(slowShare)
 })
+
+function status(hsm: string) {
+  return running?.service.status().find(({ name }) => name === hsm)
+}
 
 /** A member on the same token that has no other mechanism. */
 function only(mechanism: string, name: string): HsmOptions {

@@ -108,3 +108,34 @@ test('the schemes offered are those of the members that are there, and of the la
   rsa.key.schemes = all
   expect(offered()).toBe('rsa_pkcs1_sha256')
 })
+
+test('a scheme that is lost with its one HSM is offered for as long as a handshake may wait for it', () => {
+  const rsa = credentials('rsa', 'a.test')
+  const all = rsa.key.schemes
+  const pkcs1 = named('rsa_pkcs1_sha256')
+  const offers = new Offers([rsa], GRACE_MS)
+  const offered = (nowMs: number) => offers.look(nowMs).offers[0]?.schemes
+  offers.look(0)
+
+  rsa.key.schemes = pkcs1
+  expect(offered(100)).toEqual(all)
+  expect(offers.look(600).againInMs).toBe(GRACE_MS - 500)
+  rsa.key.schemes = all
+  expect(offers.look(700)).toMatchObject({ offers: [{ schemes: all }], againInMs: undefined })
+  rsa.key.schemes = pkcs1
+  expect(offered(1_000)).toEqual(all)
+
+  expect(offered(1_000 + GRACE_MS)).toEqual(pkcs1)
+  expect(offers.look(1_000 + GRACE_MS).againInMs).toBeUndefined()
+})
+
+test('what a key of its type could do, and its HSMs cannot, is no loss: it is not offered', () => {
+  const rsa = credentials('rsa', 'a.test')
+  rsa.key.ready = false
+  const offers = new Offers([rsa], GRACE_MS)
+  offers.look(0)
+
+  rsa.key.ready = true
+  rsa.key.schemes = named('rsa_pkcs1_sha256')
+  expect(offers.look(100)).toMatchObject({ offers: [{ schemes: rsa.key.schemes }], againInMs: undefined })
+})
