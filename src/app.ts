@@ -6,32 +6,29 @@
  * than one part. Long because the whole order stands here, beside what undoes it.
  */
 
-import { lookup } from 'node:dns/promises'
-import { isIP } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { type AdminSource, type Readiness, startAdminServer } from './admin/admin-server.ts'
 import { AuditLog } from './audit/audit-log.ts'
 import { AuditedKey } from './audit/audited-key.ts'
 import { Certificates } from './certificates.ts'
-import { changedSections, coldChanges } from './config/cold-changes.ts'
-import type { Config, ListenerOptions } from './config/config.ts'
+import { type Changed, changeTo } from './change.ts'
+import type { Config } from './config/config.ts'
 import { readTrustFiles } from './config/trust-files.ts'
 import { isForDrills } from './drill/module.ts'
-import { ConfigError, TlsError } from './errors.ts'
+import { TlsError } from './errors.ts'
 import { ExpiryWarnings } from './expiry.ts'
 import type { ServiceKey } from './hsm/signing-service.ts'
+import { type OpenListener, openListener } from './listening.ts'
 import { createLog, type Log } from './log.ts'
 import { exposition } from './metrics/exposition.ts'
 import { createMetrics } from './metrics/metrics.ts'
 import { tlsMetrics } from './metrics/tls-metrics.ts'
 import { loadAddon } from './native/addon.ts'
 import { tcpRoutingState, tlsState, workerOptions } from './part-states.ts'
-import { startRedirect } from './proxy/redirect.ts'
 import { HttpWorkers } from './proxy/workers.ts'
 import { Reloads } from './reload.ts'
 import { type SharedTicketKeys, shareTicketKeys, showOwnTicketKeys } from './ticket-sharing.ts'
 import type { Credentials } from './tls/offers.ts'
-import { proveState } from './tls/prove.ts'
 import { provePort } from './tls/prove-port.ts'
 import { TlsFront } from './tls/tls-front.ts'
 import { TcpRouting } from './upstream/tcp-routing.ts'
@@ -51,13 +48,6 @@ export interface App {
   drain(): Promise<void>
   /** Stops now. Idempotent. */
   destroy(): Promise<void>
-}
-
-export interface OpenListener {
-  readonly name: string
-  readonly host: string
-  readonly port: number
-  readonly protocol: ListenerOptions['protocol']
 }
 
 export interface StartOptions {
@@ -143,7 +133,7 @@ class RunningApp implements App {
   }
 
   async start(options: StartOptions): Promise<void> {
-    this.#expiry.watch(this.#config.certificates.map(({ certificate }) => certificate))
+    this.#watchExpiry()
     await this.#startAdmin()
     await this.#startAudit()
     await this.#startSigning(options)
@@ -152,6 +142,7 @@ class RunningApp implements App {
     await this.#startWorkers(tls)
     if (this.#certificates.anyServed) await this.#open(tls)
     else await this.#wait()
+    this.#reloads.begin()
   }
 
   reload(): void {
@@ -208,13 +199,17 @@ class RunningApp implements App {
 
   #warnOfHsms(): void {
     const { signing } = this.#certificates
-    for (const { name } of this.#config.hsms.filter(({ env }) => isForDrills(env)))
-      this.#log.warn({ hsm: name }, 'the fault module stands in front of this HSM: it is for drills only')
+    this.#warnOfDrills(this.#config.hsms)
     for (const { hsm, code, message } of signing.problems())
       this.#log.warn({ hsm, code, reason: message }, 'HSM not ready')
     for (const { name, state } of signing.status())
       if (state === 'starting' || state === 'proving')
         this.#log.warn({ hsm: name, reason: 'it has not answered yet' }, 'HSM not ready')
+  }
+
+  #warnOfDrills(hsms: Config['hsms']): void {
+    for (const { name } of hsms.filter(({ env }) => isForDrills(env)))
+      this.#log.warn({ hsm: name }, 'the fault module stands in front of this HSM: it is for drills only')
   }
 
   /** Until somebody can sign. What would keep the listeners from opening then is found now. */
@@ -248,8 +243,10 @@ class RunningApp implements App {
   }
 
   async #openListeners(tls: TlsFront): Promise<void> {
-    for (const [id, listener] of this.#config.listeners.entries()) {
-      await this.#listen(tls, id, listener)
+    for (const id of this.#config.listeners.keys()) {
+      const onStarted = (stop: () => unknown) => void this.#stops.unshift(stop)
+      const [config, log, open] = [this.#config, this.#log, this.listeners]
+      this.listeners.push(await openListener(id, { config, tls, log, open, onStarted }))
       if (this.#state === 'draining' || this.#state === 'stopped') return
     }
     this.#state = 'ready'
@@ -288,46 +285,29 @@ class RunningApp implements App {
     return audited
   }
 
-  /**
-   * Puts another configuration into force while connections are open: proves it beside the one in use, then swaps.
-   *
-   * @returns what has changed, for the log.
-   * @throws {ConfigError} what needs a restart; {HsmError} a key that nobody signs with; what OpenSSL does not take. Nothing
-   *   has changed then.
-   */
-  async #change(next: Config, signal: AbortSignal): Promise<Readonly<Record<string, unknown>>> {
+  /** @throws as changeTo. Nothing has changed then. */
+  async #change(next: Config, signal: AbortSignal): Promise<Changed> {
     const before = this.#config
-    const cold = coldChanges(before, next)
-    if (cold.length > 0) throw new ConfigError(cold)
-    const [tls, workers] = [this.#tls, this.#workers]
-    if (tls === undefined) throw new TlsError('ERR_TLS_LISTEN', 'Sealgate is not started yet')
-    const change = this.#certificates.change(next)
-    const giveUp = (): void => void change.abandon()
-    signal.addEventListener('abort', giveUp, { once: true })
-    try {
-      await change.prove(PROVE_MS)
-      const state = tlsState(next, (index) => this.#audited(change.key(index)))
-      proveState(loadAddon(), state)
-      // First: whoever comes by a new name finds its routes.
-      await workers?.change(workerOptions(next))
-      signal.throwIfAborted()
-      tls.change(state)
-    } catch (error) {
-      await change.abandon()
-      await workers?.change(workerOptions(before))
-      throw error
-    } finally {
-      signal.removeEventListener('abort', giveUp)
-    }
-    change.commit(next.tls.handshakeTimeoutMs + next.signing.timeoutMs)
-    this.#tcp.change(tcpRoutingState(next))
+    const [certificates, tls, workers] = [this.#certificates, this.#tls, this.#workers]
+    if (tls === undefined) throw new TlsError('ERR_TLS_LISTEN', 'Sealgate has ended')
+    const keyFor = (key: ServiceKey) => this.#audited(key)
+    const parts = { addon: loadAddon(), certificates, tls, workers, keyFor }
+    const changed = await changeTo(next, before, parts, signal)
     this.#config = next
+    this.#tcp.change(tcpRoutingState(next))
     this.#log.level = next.log.level
+    const { file, sha256 } = next
+    this.#audit?.reloaded({ file, sha256 })
     for (const warning of next.warnings.filter((each) => !before.warnings.includes(each)))
       this.#log.warn(warning)
-    this.#expiry.watch(next.certificates.map(({ certificate }) => certificate))
+    this.#warnOfDrills(next.hsms.filter(({ name }) => changed.newHosts.includes(name)))
+    this.#watchExpiry()
     this.#reviewSoon()
-    return { changed: changedSections(before, next), newHosts: change.restarted }
+    return changed
+  }
+
+  #watchExpiry(): void {
+    this.#expiry.watch(this.#config.certificates.map(({ certificate }) => certificate))
   }
 
   /** Before the listeners open, so that the first tickets are the fleet's; but nobody waits for a place that is away. */
@@ -354,36 +334,6 @@ class RunningApp implements App {
     this.#workers = workers
     this.#stops.unshift(() => workers.close())
     tls.setReceivers(await workers.start())
-  }
-
-  async #listen(tls: TlsFront, id: number, listener: ListenerOptions): Promise<void> {
-    const { name, protocol, address } = listener
-    if (protocol === 'redirect') {
-      const redirect = await startRedirect({ address, log: this.#log, ...this.#httpsPort() })
-      this.#stops.unshift(() => redirect.close())
-      this.listeners.push({ name, protocol, host: address.host, port: redirect.port })
-      return
-    }
-    const port = tls.listen({
-      id,
-      host: await ipAddress(address.host),
-      port: address.port,
-      mode: protocol,
-      alpn: protocol === 'http' ? HTTP_ALPN : listener.alpn,
-      proxyNetworks: listener.proxyNetworks,
-      maxConnections: listener.limits.connections ?? 0,
-      maxHandshakes: listener.limits.handshakes ?? 0,
-      idleTimeoutMs: protocol === 'http' ? listener.http.keepAliveMs : this.#config.tls.handshakeTimeoutMs,
-    })
-    this.listeners.push({ name, protocol, host: address.host, port })
-  }
-
-  /** Where a redirect leads: the first http listener. */
-  #httpsPort(): { httpsPort?: number } {
-    const https = this.listeners.find(({ protocol }) => protocol === 'http')
-    const configured = this.#config.listeners.find(({ protocol }) => protocol === 'http')
-    const port = https?.port ?? configured?.address.port
-    return port === undefined ? {} : { httpsPort: port }
   }
 
   async #startAdmin(): Promise<void> {
@@ -470,25 +420,11 @@ class RunningApp implements App {
   }
 }
 
-/** In preference order; `curl --http1.0` offers the last one only. */
-const HTTP_ALPN = ['h2', 'http/1.1', 'http/1.0']
 const DRAIN_POLL_MS = 20
-// Some tokens need 20 s for C_Initialize and login.
-const PROVE_MS = 30_000
 // Logging in to an HSM over a network takes a few seconds.
 const FIRST_TRIES_MS = 5_000
 // A file is read at once, and a Redis that is there has answered by then.
 const FIRST_TICKETS_MS = 2_000
-
-/** The addon takes addresses only. @throws {TlsError} when the name has none. */
-async function ipAddress(host: string): Promise<string> {
-  if (isIP(host) !== 0) return host
-  try {
-    return (await lookup(host)).address
-  } catch (cause) {
-    throw new TlsError('ERR_TLS_LISTEN', `cannot listen on ${host}: the name has no address here`, { cause })
-  }
-}
 
 /** Does not wait longer, and does not stop it either. */
 async function atMost(ms: number, done: Promise<unknown>): Promise<void> {

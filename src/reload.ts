@@ -34,7 +34,7 @@ export interface ReloadsOptions {
    * Puts the configuration into force, or nothing of it.
    * @returns what has changed, for the log. @throws what is wrong with it. `signal`: it is not wanted any more.
    */
-  readonly apply: (next: Config, signal: AbortSignal) => Promise<Readonly<Record<string, unknown>>>
+  readonly apply: (next: Config, signal: AbortSignal) => Promise<object>
   readonly log: Log
   readonly metrics: Metrics
 }
@@ -45,6 +45,7 @@ export class Reloads {
   #config: Config
   #watch: FileWatch | undefined
   #next: ReloadCause | undefined
+  #begun = false
   #running: Promise<void> | undefined
   #again: NodeJS.Timeout | undefined
   #last: ReloadStatus | undefined
@@ -60,11 +61,18 @@ export class Reloads {
     options.metrics.lastReloadSuccess.set(Date.now() / 1000)
   }
 
+  /** Everything has started: what was asked for meanwhile is done now. */
+  begin(): void {
+    this.#begun = true
+    if (this.#next !== undefined) this.request(this.#next)
+  }
+
   /** Reloads now, or once more as soon as the one under way has ended. */
   request(cause: ReloadCause): void {
     if (this.#closing.signal.aborted) return
     // Of several that wait, the one that takes up most.
     if (this.#next === undefined || this.#next === 'files') this.#next = cause
+    if (!this.#begun) return
     this.#running ??= this.#run().finally(() => {
       this.#running = undefined
     })

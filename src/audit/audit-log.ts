@@ -112,6 +112,11 @@ export class AuditLog {
     this.#checkpoints.recorded()
   }
 
+  /** From now on the process runs with this configuration. */
+  reloaded(config: AuditLogOptions['config']): void {
+    if (this.#state !== 'closed') this.#append('reload', jsonFields({ config }))
+  }
+
   /** Never throws and never waits. What finds no room is counted, and the number recorded as soon as there is. */
   record(use: KeyUse): void {
     if (this.#state === 'closed') return

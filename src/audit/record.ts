@@ -15,6 +15,7 @@ export const NO_HASH = '0'.repeat(64)
 
 export const RECORD_TYPES = [
   'start',
+  'reload',
   'login',
   'sign',
   'checkpoint',
