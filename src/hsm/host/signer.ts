@@ -5,6 +5,7 @@ import { returnValue } from '../ckr.ts'
 import type { FailedCall, FailedReason } from '../frames.ts'
 import { MECHANISMS } from '../mechanism.ts'
 import { CallMode } from './call-mode.ts'
+import { CheckpointOrder } from './checkpoint-order.ts'
 import { isRawEcdsaLength, writeEcdsaSignature } from './ecdsa-signature.ts'
 import type { KeyObject } from './key-objects.ts'
 import { isPermitted } from './key-use-policy.ts'
@@ -66,6 +67,7 @@ export class Signer {
   readonly #answers: Answers
   readonly #health: Health
   readonly #login: Login
+  readonly #checkpoints = new CheckpointOrder()
   /** undefined while suspended. */
   #bench: Bench | undefined
   /** Of before it was suspended. */
@@ -146,6 +148,10 @@ export class Signer {
     // The front process never asks for more than `limit` at once; who does is not the front process.
     if (this.#waiting.length >= 2 * bench.token.sessionLimit) {
       this.#refuse(request, 'busy')
+      return
+    }
+    if (plan.key.purpose === 'audit-checkpoint' && !this.#checkpoints.admits(message)) {
+      this.#refuse(request, 'policy')
       return
     }
     const input = inputOf(plan.scheme, message)

@@ -71,6 +71,25 @@ describe('a host that is asked by an intruder', () => {
     expect(answer).toMatchObject({ signatureBytes: 256 })
   })
 
+  test('signs no checkpoint over an older head than the last one, nor over another at the same place', async () => {
+    intruder = await Intruder.enter(configuration(tlsKey(), checkpointKey()))
+    const last = checkpoint(1_000, 'aa')
+    expect(await intruder.ask(1, 0x0804, last)).toMatchObject({ signatureBytes: 256 })
+
+    for (const older of [checkpoint(999, 'aa'), checkpoint(1, 'bb'), checkpoint(1_000, 'bb'), CHECKPOINT]) {
+      for (const { codePoint } of rsa) {
+        expect(await intruder.ask(1, codePoint, older)).toEqual({ refused: 'policy' })
+      }
+    }
+
+    // What the front process itself may have to ask for: a retry, the pool's test, and what comes next.
+    const test = Buffer.from('Sealgate audit checkpoint 1\ntest signature\n')
+    for (const message of [last, test, checkpoint(1_001, 'cc'), checkpoint(9_007_199_254_740_991, 'dd')]) {
+      expect(await intruder.ask(1, 0x0804, message)).toMatchObject({ signatureBytes: 256 })
+    }
+    expect(await intruder.ask(1, 0x0804, checkpoint(1_002, 'ee'))).toEqual({ refused: 'policy' })
+  })
+
   test('signs checkpoints with their own key, and with that nothing else', async () => {
     intruder = await Intruder.enter(configuration(tlsKey(), checkpointKey()))
 
@@ -239,7 +258,11 @@ function checkpointKey(): object {
   }
 }
 
-const CHECKPOINT = Buffer.from(`Sealgate audit checkpoint 1\nrecord 7\nsha256 ${'0f'.repeat(32)}\n`)
+function checkpoint(record: number, hashByte: string): Buffer {
+  return Buffer.from(`Sealgate audit checkpoint 1\nrecord ${record}\nsha256 ${hashByte.repeat(32)}\n`)
+}
+
+const CHECKPOINT = checkpoint(7, '0f')
 
 function fail(): never {
   throw new Error('no scheme')
