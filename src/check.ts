@@ -4,10 +4,11 @@ import { Certificates } from './certificates.ts'
 import type { Config } from './config/config.ts'
 import { askingListeners, tlsListeners } from './config/tls-listeners.ts'
 import { isForDrills } from './drill/module.ts'
-import type { HsmError, TlsError } from './errors.ts'
+import type { SealgateError } from './errors.ts'
 import { createLog } from './log.ts'
 import { createMetrics } from './metrics/metrics.ts'
 import { loadAddon } from './native/addon.ts'
+import { ticketFindings } from './ticket-check.ts'
 import { checkClientAuthentications } from './tls/client-authentication.ts'
 import { tlsFindings } from './tls/findings.ts'
 
@@ -15,7 +16,7 @@ export interface CheckFinding {
   readonly level: 'ok' | 'warning' | 'error'
   readonly subject: string
   readonly message: string
-  readonly error?: HsmError | TlsError
+  readonly error?: SealgateError
 }
 
 /** Reaches every HSM, matches every key with its certificate, signs and verifies once, and stops. */
@@ -52,15 +53,9 @@ export async function checkConfig(config: Config): Promise<readonly CheckFinding
         schemes: signing.key(index).schemes,
       })),
     )
-    return [
-      ...hsms,
-      ...up,
-      ...gaps,
-      ...drills(config),
-      ...certificates,
-      ...tls,
-      ...clientCertificates(config),
-    ]
+    const tickets = await ticketFindings(config, signing)
+    const found = [...hsms, ...up, ...gaps, ...drills(config), ...certificates, ...tls]
+    return [...found, ...clientCertificates(config), ...tickets]
   } finally {
     await signing.close()
     flush()

@@ -3,10 +3,12 @@
  * signature. Both rotate the keys when it is time; one whose HSM is away at its start has its own until the HSM is back.
  */
 
-import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { startUpstream, type TestUpstream } from '../integration/proxy/support/upstreams.ts'
+import { Faults } from '../support/p11-faults.ts'
+import { Redis } from '../support/redis.ts'
 import { type Sealgate, sealgateCommand, startSealgate } from '../support/sealgate.ts'
 import { Site } from '../support/site.ts'
 import { sClient } from '../support/tools.ts'
@@ -94,7 +96,6 @@ describe('two proxies with one directory', () => {
   test('go on to the next key together when an operator says so, and old sessions still resume', async () => {
     const session = await sessionFrom(a, '-tls1_3')
     const before = (await sharedStatus(a))?.keys?.find(({ state }) => state === 'first')?.name
-    // The next key is known to everybody after a quarter of the interval; made ready here by replacing the set's date.
     const { status, stdout } = await tickets('rotate', { directory }, '--now')
     expect(stdout).toContain('rotated')
     expect(status).toBe(0)
@@ -126,12 +127,181 @@ describe('two proxies with one directory', () => {
   })
 })
 
-function sharing(place: object, overrides: object = {}): object {
+describe('two proxies with one Redis', () => {
+  test('resume each other’s sessions, also after Redis was away, and never log its password', async () => {
+    await using redis = await Redis.start(folder('redis'))
+    const place = { redis: { url: redis.url, password: { file: redis.passwordFile } } }
+    await using a = await startSealgate({ config: sharing(place) })
+    await using b = await startSealgate({ config: sharing(place) })
+    for (const [option] of VERSIONS) {
+      const session = await sessionFrom(a, option)
+      expect((await connect(b, option, '-sess_in', session)).stdout).toMatch(/^Reused, TLSv1/m)
+    }
+    const session = await sessionFrom(a, '-tls1_3')
+
+    await redis.stop()
+    for (const sealgate of [a, b])
+      await vi.waitFor(
+        async () => expect((await sharedStatus(sealgate))?.problem?.code).toBe('ERR_TICKETS_PLACE'),
+        WAIT,
+      )
+    // What is known is used on.
+    expect((await connect(b, '-tls1_3', '-sess_in', session)).stdout).toMatch(/^Reused, TLSv1.3/m)
+    await redis.start()
+    for (const sealgate of [a, b])
+      await vi.waitFor(async () => expect((await sharedStatus(sealgate))?.problem).toBeUndefined(), {
+        ...WAIT,
+        timeout: 20_000,
+      })
+
+    const again = await sessionFrom(b, '-tls1_2')
+    expect((await connect(a, '-tls1_2', '-sess_in', again)).stdout).toMatch(/^Reused, TLSv1.2/m)
+    for (const sealgate of [a, b]) {
+      const said = JSON.stringify(sealgate.lines) + (await sealgate.admin('/status'))?.text
+      expect(said).toContain('shared ticket keys cannot be renewed')
+      expect(said).not.toContain(redis.password)
+      await sealgate.finish()
+    }
+  })
+})
+
+test('a mounted Secret is read, never written, and followed when its link turns', async () => {
+  const directory = folder('mounted')
+  const made = folder('made')
+  const out = join(made, 'ticket-keys')
+  expect(await tickets('rotate', { directory: made })).toMatchObject({ status: 0 })
+  mount(directory, readFileSync(out, 'utf8'))
+  await using a = await startSealgate({ config: sharing({ directory }) })
+  await using b = await startSealgate({ config: sharing({ directory }) })
+  expect(await sharedStatus(a)).toMatchObject({ inUse: 'shared', rotates: 'elsewhere' })
+  const session = await sessionFrom(a, '-tls1_3')
+  expect((await connect(b, '-tls1_3', '-sess_in', session)).stdout).toMatch(/^Reused, TLSv1.3/m)
+
+  // As a CronJob does it: it reads what is mounted, and what it prints goes into the Secret.
+  const { status, stdout } = await tickets('rotate', { directory }, '--replace', '--out', '-')
+  expect(status).toBe(0)
+  expect(stdout).not.toBe(readFileSync(join(directory, 'ticket-keys'), 'utf8'))
+  mount(directory, stdout)
+
+  const { created } = JSON.parse(stdout.split('\n')[1] ?? '')
+  for (const sealgate of [a, b])
+    await vi.waitFor(async () => expect((await sharedStatus(sealgate))?.created).toBe(created), WAIT)
+  const next = await sessionFrom(b, '-tls1_2')
+  expect((await connect(a, '-tls1_2', '-sess_in', next)).stdout).toMatch(/^Reused, TLSv1.2/m)
+  expect(readdirSync(directory).sort()).toEqual(['..1', '..2', '..data', 'ticket-keys'])
+  const due = await tickets('rotate', { directory }, '--out', join(made, 'again'))
+  expect(due.stdout).toContain('nothing is due')
+  expect(readFileSync(join(made, 'again'), 'utf8')).toBe(stdout)
+  for (const sealgate of [a, b]) await sealgate.finish()
+})
+
+test('the HSM with the wrapping key is away at the start: own keys and a warning, then the shared ones', async () => {
+  const directory = folder('late-hsm')
+  const faults = new Faults(site.softHsm, 'hsm-b')
+  const hsms = { 'hsm-a': site.member(), 'hsm-b': { ...site.member(), ...faults.options } }
+  const late = sharing({ directory }, { hsms }, ['hsm-b'])
+  await using a = await startSealgate({ config: sharing({ directory }) })
+  faults.set('* removed')
+  await using b = await startSealgate({ config: late })
+
+  expect(await b.logged('ticket keys are local: sessions do not resume at other nodes')).toMatchObject({
+    level: 'warn',
+    using: 'local',
+  })
+  expect((await b.metrics()).sum('sealgate_ticket_keys_in_use', { source: 'local' })).toBe(1)
+  const session = await sessionFrom(a, '-tls1_3')
+  expect((await connect(b, '-tls1_3', '-sess_in', session)).stdout).toMatch(/^New, TLSv1.3/m)
+  const own = await sessionFrom(b, '-tls1_3')
+
+  faults.clear()
+  await b.logged('shared ticket keys are in use', 15_000)
+
+  expect((await b.metrics()).sum('sealgate_ticket_keys_in_use', { source: 'local' })).toBe(0)
+  expect((await connect(b, '-tls1_3', '-sess_in', session)).stdout).toMatch(/^Reused, TLSv1.3/m)
+  // What it gave out meanwhile is good still.
+  expect((await connect(b, '-tls1_3', '-sess_in', own)).stdout).toMatch(/^Reused, TLSv1.3/m)
+  for (const sealgate of [a, b]) await sealgate.finish()
+})
+
+describe('check', () => {
+  test('proves that the key wraps, and opens what lies there', async () => {
+    const directory = folder('checked')
+    const before = await check({ directory })
+    expect(before.stdout).toMatch(/^ok +hsm-a +wraps ticket keys with pkcs11:object=tickets/m)
+    expect(before.stdout).toMatch(/^ok +\S+ticket-keys +no shared ticket keys yet/m)
+    await tickets('rotate', { directory })
+
+    const { status, stdout } = await check({ directory })
+
+    expect(status).toBe(0)
+    expect(stdout).toMatch(/^ok +\S+ticket-keys +2 shared ticket keys, one in use since 20/m)
+    expect(stdout).toMatch(/^ok +hsm-a +opens the shared ticket keys in/m)
+  })
+
+  test('refuses a key that can be extracted, and one that is not there', async () => {
+    site.token.generateAesKey({ label: 'loose', id: 'a2', extractable: true })
+    for (const [label, says] of [
+      ['loose', /^error +hsm-a +hsm "hsm-a": \S+ can be read out of the token/m],
+      ['nowhere', /^error +hsm-a +hsm "hsm-a": there is no AES key/m],
+    ] as const) {
+      const { status, stdout } = await check({ directory: folder(`check-${label}`) }, label)
+
+      expect(stdout).toMatch(says)
+      expect(status).toBe(69)
+    }
+  })
+
+  test('says when what lies there does not open', async () => {
+    const directory = folder('altered')
+    await tickets('rotate', { directory })
+    const file = join(directory, 'ticket-keys')
+    writeFileSync(file, readFileSync(file, 'utf8').replace(/"until":"20/, '"until":"21'))
+
+    const { status, stdout } = await check({ directory })
+
+    expect(stdout).toMatch(
+      /^error +hsm-a +hsm "hsm-a": C_Decrypt returned CKR_GENERAL_ERROR: not wrapped by/m,
+    )
+    expect(status).toBe(69)
+  })
+})
+
+test('show names keys, dates and the one in use, and needs no HSM', async () => {
+  const directory = folder('shown')
+  expect((await tickets('show', { directory })).stderr).toContain('there are no shared ticket keys')
+  await tickets('rotate', { directory })
+
+  const { status, stdout } = await tickets('show', { directory })
+
+  expect(status).toBe(0)
+  expect(stdout).toMatch(/^[0-9a-f]{32} {2}next {6}from 20\S+ {2}until 20/m)
+  expect(stdout).toMatch(/^[0-9a-f]{32} {2}first {5}from 20/m)
+  const json = JSON.parse((await tickets('show', { directory }, '--json')).stdout)
+  expect(json.keys.map(({ state }: { state: string }) => state)).toEqual(['next', 'first'])
+})
+
+function check(place: object, label = 'tickets') {
+  const file = join(site.directory, `check-${++sessions}.yaml`)
+  writeFileSync(file, JSON.stringify(sharing(place)).replace(KEY_URI, KEY_URI.replace('tickets', label)))
+  return sealgateCommand(['check', '--config', file])
+}
+
+/** As the kubelet does it: a new directory, and `..data` turned to it in one step. */
+function mount(directory: string, text: string): void {
+  const name = readdirSync(directory).includes('..1') ? '..2' : '..1'
+  mkdirSync(join(directory, name))
+  writeFileSync(join(directory, name, 'ticket-keys'), text)
+  symlinkSync(name, join(directory, '..data_tmp'))
+  renameSync(join(directory, '..data_tmp'), join(directory, '..data'))
+  if (name === '..1') symlinkSync('..data/ticket-keys', join(directory, 'ticket-keys'))
+}
+
+function sharing(place: object, overrides: object = {}, holders = ['hsm-a']): object {
   return site.config([upstream.port], {
     certificates: [certificate],
     tls: {
       ticket_rotation: '1m',
-      tickets: { shared: { ...place, key: { uri: KEY_URI, hsms: ['hsm-a'] } } },
+      tickets: { shared: { ...place, key: { uri: KEY_URI, hsms: holders } } },
     },
     ...overrides,
   })
@@ -184,6 +354,9 @@ async function sharedStatus(sealgate: Sealgate): Promise<Shared | undefined> {
   const { text } = (await sealgate.admin('/status')) ?? { text: '{}' }
   return JSON.parse(text).tickets.shared
 }
+
+// Each command and each proxy is a process that opens the token.
+vi.setConfig({ testTimeout: 60_000 })
 
 const KEY_URI = 'pkcs11:object=tickets;type=secret-key'
 // A look at least every second with this rotation.

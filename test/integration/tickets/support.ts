@@ -3,11 +3,12 @@
 import { pino } from 'pino'
 import type { HsmOptions } from '../../../src/hsm/options.ts'
 import { SigningService } from '../../../src/hsm/signing-service.ts'
-import type { WrappingKey } from '../../../src/hsm/wrapping-key.ts'
+import type { WrappingKey as HsmWrappingKey } from '../../../src/hsm/wrapping-key.ts'
 import { createMetrics } from '../../../src/metrics/metrics.ts'
 import { type Schedule, scheduleFor } from '../../../src/tickets/schedule.ts'
 import { type SharedKeys, SharedTicketKeys } from '../../../src/tickets/shared-ticket-keys.ts'
 import type { Store } from '../../../src/tickets/store.ts'
+import type { WrappingKey } from '../../../src/tickets/wrapping-key.ts'
 import { MetricsPage } from '../../support/metrics-page.ts'
 
 export const HOUR_MS = 3_600_000
@@ -29,7 +30,7 @@ export async function wrappingService(...hsms: readonly HsmOptions[]): Promise<S
   return service
 }
 
-export function keyIn(service: SigningService, ...hsms: readonly string[]): WrappingKey {
+export function keyIn(service: SigningService, ...hsms: readonly string[]): HsmWrappingKey {
   return service.wrappingKey({ uri: KEY_URI, label: 'tickets', id: undefined, hsms })
 }
 
