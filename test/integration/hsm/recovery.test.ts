@@ -198,8 +198,8 @@ describe('one of two members, under load', () => {
       tookMs.push(performance.now() - startedMs)
     }
 
-    // The delay, and what a busy machine may add; the deadline is far away.
-    expect(Math.max(...tookMs)).toBeLessThan(hedgeDelayMs + 450)
+    // The delay, a tick, and a signature of the other one.
+    expect(Math.max(...tookMs)).toBeLessThan(hedgeDelayMs + 60)
     expect(status('hsm-b').inFlight).toBeGreaterThan(0)
     faults.clear()
   })
@@ -225,16 +225,12 @@ describe('all at once', () => {
   test('what a member has in hand when it begins to recover is signed by another at once', async () => {
     const { service } = await start()
     const key = service.key(0)
-    faults.set(
-      'C_Sign delay 1500000 times 1',
-      'C_Sign rv CKR_TOKEN_NOT_PRESENT',
-      'C_Initialize delay 1500000',
-    )
+    faults.set('C_Sign delay 400000 times 1', 'C_Sign rv CKR_TOKEN_NOT_PRESENT', 'C_Initialize delay 400000')
 
     const startedMs = performance.now()
     await Promise.all(Array.from({ length: 40 }, () => key.sign(signRequest(firstScheme(key)))))
 
-    expect(performance.now() - startedMs).toBeLessThan(1400)
+    expect(performance.now() - startedMs).toBeLessThan(400)
   })
 
   test('with all members gone, the first signature comes within a second of the return of one', async () => {
