@@ -32,6 +32,9 @@ async function profile(name, seconds) {
   const bench = await createBench({
     seconds,
     repeat: 1,
+    warmUp: 2,
+    idleConnections: 0,
+    settleMs: 0,
     without: new Set(name === SEALGATE ? [] : [SEALGATE]),
   })
   const { workspace } = bench
@@ -40,7 +43,7 @@ async function profile(name, seconds) {
     const start = peers[name]
     if (start === undefined) throw new Error(`no peer ${name}; there are: ${Object.keys(peers).join(' | ')}`)
     const peer = await start(bench)
-    await handshakeLoad(bench, peer, { concurrency: 64, seconds: 2 })
+    await handshakeLoad(bench, peer, { concurrency: 64, seconds: bench.warmUp })
 
     const data = `${workspace.dir}/perf.data`
     const pids = processTree(peer.pid).join(',')

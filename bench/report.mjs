@@ -1,61 +1,95 @@
 // @ts-check
 /** Results as Markdown: the verdicts first, then each row with all its figures. */
 
-import { readFile, writeFile } from 'node:fs/promises'
+import { table } from './markdown.mjs'
 import { formatNumber, formatValues } from './measure/statistics.mjs'
 
 /** @typedef {import('./rows/compare.mjs').Row} Row */
-/** @typedef {import('./rows/compare.mjs').Results} Results */
 /** @typedef {import('./rows/compare.mjs').Target} Target */
-/** @typedef {{ row: Row, results: Results }} Measured */
-
-const BEGIN = '<!-- results -->'
-const END = '<!-- /results -->'
+/** @typedef {import('./results.mjs').Measured} Measured */
+/** @typedef {import('./results.mjs').ResultsFile} ResultsFile */
 
 /**
- * @param {readonly Measured[]} measured
- * @param {{ machine: string, date: string, seconds: number, repeat: number }} facts
+ * @param {readonly Row[]} rows
+ * @param {ResultsFile} results rows without results are left out
  */
-export function toMarkdown(measured, { machine, date, seconds, repeat }) {
+export function toMarkdown(rows, results) {
+  const measured = measuredRows(rows, results)
   return [
-    `${date}: ${machine}.`,
-    `${repeat} × ${seconds} s per figure; median (range).`,
+    ...conditions(measured, 'median (range)'),
     '',
     ...verdictTable(measured),
+    '',
     ...measured.flatMap(rowSection),
+  ]
+    .join('\n')
+    .trim()
+}
+
+/**
+ * For README.md: a few lines, each with what is beside it.
+ *
+ * @param {readonly Row[]} rows
+ * @param {ResultsFile} results
+ */
+export function toSummary(rows, results) {
+  const measured = measuredRows(rows, results).filter(({ row }) => row.summarize !== undefined)
+  const lines = measured.flatMap(({ row, results }) => row.summarize?.(results) ?? [])
+  return [
+    ...conditions(measured, 'medians'),
+    '',
+    ...table(
+      ['measure', 'Sealgate', 'beside it'],
+      ['left', 'right', 'left'],
+      lines.map(({ measure, sealgate, beside }) => [measure, sealgate, beside.join('; ')]),
+    ),
   ].join('\n')
 }
 
 /**
- * Replaces what stands between the two marks.
- *
- * @param {URL} file
- * @param {string} markdown
+ * @param {readonly Row[]} rows
+ * @param {ResultsFile} file
  */
-export async function writeIntoReadme(file, markdown) {
-  const text = await readFile(file, 'utf8')
-  const begin = text.indexOf(BEGIN)
-  const end = text.indexOf(END)
-  if (begin < 0 || end < begin) throw new Error(`no ${BEGIN} … ${END} in ${file.pathname}`)
-  await writeFile(file, `${text.slice(0, begin + BEGIN.length)}\n\n${markdown}\n\n${text.slice(end)}`)
+function measuredRows(rows, file) {
+  return rows.flatMap((row) => {
+    const results = file.rows[row.id]
+    return results === undefined ? [] : [{ row, results }]
+  })
 }
 
-/** @param {readonly Measured[]} measured */
+/**
+ * A line for each machine and day: rows may have been measured in several runs.
+ *
+ * @param {readonly { results: Measured }[]} measured
+ * @param {string} shown of the values of a figure
+ */
+function conditions(measured, shown) {
+  const lines = measured.map(
+    ({ results: { date, machine, seconds, repeat } }) =>
+      `${date}: ${machine}.\n${repeat} × ${seconds} s per figure; ${shown}.`,
+  )
+  return [...new Set(lines)]
+}
+
+/** @param {readonly { row: Row, results: Measured }[]} measured */
 function verdictTable(measured) {
   const verdicts = measured.flatMap(({ row, results }) => row.judge(results))
-  return [
-    '| Sealgate: measure | measured | target | |',
-    '|---|---:|---:|---|',
-    ...verdicts.map(({ measure, value, target }) => {
-      const met =
-        target === undefined || !Number.isFinite(value) ? '' : meets(value, target) ? 'met' : '**missed**'
-      return `| ${measure} | ${formatNumber(value)} | ${target === undefined ? '' : targetText(target)} | ${met} |`
-    }),
-    '',
-  ]
+  return table(
+    ['Sealgate: measure', 'measured', 'target', ''],
+    ['left', 'right', 'right', 'left'],
+    verdicts
+      // A peer was left out, or has never been measured.
+      .filter(({ value }) => Number.isFinite(value))
+      .map(({ measure, value, target }) => [
+        measure,
+        formatNumber(value),
+        target === undefined ? '' : targetText(target),
+        target === undefined ? '' : meets(value, target) ? 'met' : '**missed**',
+      ]),
+  )
 }
 
-/** @param {Measured} measured */
+/** @param {{ row: Row, results: Measured }} measured */
 function rowSection({ row, results }) {
   const metrics = Object.entries(row.metrics)
   return [
@@ -63,11 +97,13 @@ function rowSection({ row, results }) {
     '',
     row.method,
     '',
-    `| | ${metrics.map(([, words]) => words).join(' | ')} |`,
-    `|---|${metrics.map(() => '---:|').join('')}`,
-    ...Object.entries(results.peers).map(
-      ([peer, figures]) =>
-        `| ${peer} | ${metrics.map(([metric]) => formatValues(figures[metric] ?? [])).join(' | ')} |`,
+    ...table(
+      ['', ...metrics.map(([, words]) => words)],
+      ['left', ...metrics.map(() => /** @type {const} */ ('right'))],
+      Object.entries(results.peers).map(([peer, figures]) => [
+        peer,
+        ...metrics.map(([metric]) => formatValues(figures[metric] ?? [])),
+      ]),
     ),
     '',
     noiseText(results),
@@ -75,7 +111,7 @@ function rowSection({ row, results }) {
   ]
 }
 
-/** @param {Results} results */
+/** @param {Measured} results */
 function noiseText({ noise, errors }) {
   const percent = (/** @type {number} */ share) => `${(share * 100).toFixed(1)} %`
   const disturbed = noise.steal > 0.02 || noise.foreign > 0.05 ? ' **The machine was not quiet.**' : ''

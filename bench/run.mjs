@@ -1,84 +1,62 @@
 // @ts-check
-/**
- * Measures Sealgate beside its peers and prints the comparison as Markdown.
- *
- * Usage: node bench/run.mjs [ROW ...] [--seconds N] [--repeat N] [--without PEER] [--write]
- */
+/** Measures Sealgate beside its peers and prints the comparison as Markdown. settings.mjs has the usage. */
 
-import { mkdir, writeFile } from 'node:fs/promises'
-import { parseArgs } from 'node:util'
+import { replaceBetween } from './markdown.mjs'
 import { describeMachine } from './measure/machine.mjs'
-import { toMarkdown, writeIntoReadme } from './report.mjs'
-import { handshakeCpu } from './rows/handshake-cpu.mjs'
-import { hsmLatency } from './rows/hsm-latency.mjs'
-import { httpRequests } from './rows/http-requests.mjs'
-import { idleMemory } from './rows/idle-memory.mjs'
-import { steadyUnderFlood } from './rows/steady-under-flood.mjs'
-import { tcpRelay } from './rows/tcp-relay.mjs'
+import { toMarkdown, toSummary } from './report.mjs'
+import { LAST_RUN, LATEST, mergeResults, readResults, writeResults } from './results.mjs'
+import { allRows, chooseRows } from './rows.mjs'
+import { readSettings, USAGE } from './settings.mjs'
 import { createBench } from './setup/bench.mjs'
 
-const ROWS = [handshakeCpu, hsmLatency, httpRequests, tcpRelay, idleMemory, steadyUnderFlood]
-const README = new URL('README.md', import.meta.url)
-const RESULTS = new URL('results/', import.meta.url)
+const BENCH_README = new URL('README.md', import.meta.url)
+const README = new URL('../README.md', import.meta.url)
 
 try {
-  await main(readArguments())
+  if (process.argv.includes('--help')) process.stdout.write(USAGE)
+  else await main(readSettings(process.argv.slice(2)))
 } catch (error) {
   console.error(error instanceof Error ? error.message : error)
   process.exitCode = 1
 }
 
-/** @param {ReturnType<typeof readArguments>} settings */
-async function main({ rows, seconds, repeat, without, write }) {
-  const bench = await createBench({ seconds, repeat, without })
+/** @param {import('./settings.mjs').Settings} settings */
+async function main(settings) {
+  if (settings.tables) return publish({ rows: {} })
+  const rows = await chooseRows(settings.rows)
+  const measured = await measure(rows, settings)
+  await writeResults(measured, settings.results ?? LAST_RUN)
+  console.log(toMarkdown(rows, measured))
+  if (settings.write) await publish(measured)
+}
+
+/**
+ * @param {readonly import('./rows/compare.mjs').Row[]} rows
+ * @param {import('./settings.mjs').Settings} settings
+ * @returns {Promise<import('./results.mjs').ResultsFile>}
+ */
+async function measure(rows, settings) {
+  const { seconds, repeat } = settings
+  const bench = await createBench(settings)
   try {
-    const measured = []
+    const facts = { date: new Date().toISOString().slice(0, 10), machine: describeMachine(), seconds, repeat }
+    /** @type {import('./results.mjs').ResultsFile} */
+    const measured = { rows: {} }
     for (const row of rows) {
       console.error(row.title)
-      measured.push({ row, results: await row.run(bench) })
+      measured.rows[row.id] = { ...facts, ...(await row.run(bench)) }
     }
-
-    const facts = { machine: describeMachine(), date: new Date().toISOString().slice(0, 10), seconds, repeat }
-    const markdown = toMarkdown(measured, facts)
-    console.log(markdown)
-    await mkdir(RESULTS, { recursive: true })
-    const figures = Object.fromEntries(measured.map(({ row, results }) => [row.id, results]))
-    await writeFile(
-      new URL('latest.json', RESULTS),
-      `${JSON.stringify({ ...facts, rows: figures }, null, 2)}\n`,
-    )
-    if (write) await writeIntoReadme(README, markdown)
+    return measured
   } finally {
     await bench.workspace.close()
   }
 }
 
-function readArguments() {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      seconds: { type: 'string', default: '5' },
-      repeat: { type: 'string', default: '3' },
-      without: { type: 'string', multiple: true, default: [] },
-      write: { type: 'boolean', default: false },
-    },
-  })
-  const seconds = Number(values.seconds)
-  const repeat = Number(values.repeat)
-  if (!Number.isInteger(seconds) || seconds < 1 || !Number.isInteger(repeat) || repeat < 1) {
-    throw new Error('--seconds and --repeat take whole numbers from 1')
-  }
-  const rows = positionals.map((id) => {
-    const row = ROWS.find((candidate) => candidate.id === id)
-    if (row === undefined)
-      throw new Error(`no row ${id}; there are: ${ROWS.map((each) => each.id).join(', ')}`)
-    return row
-  })
-  return {
-    rows: rows.length > 0 ? rows : ROWS,
-    seconds,
-    repeat,
-    without: new Set(values.without),
-    write: values.write,
-  }
+/** @param {import('./results.mjs').ResultsFile} measured */
+async function publish(measured) {
+  const results = mergeResults(await readResults(LATEST), measured)
+  const rows = await allRows()
+  await writeResults(results, LATEST)
+  await replaceBetween(BENCH_README, 'results', toMarkdown(rows, results))
+  await replaceBetween(README, 'bench', toSummary(rows, results))
 }

@@ -16,6 +16,7 @@ export function describeMachine() {
     `system ${firstLine('openssl', ['version']).replace(/\s*\(.*/, '')}`,
     firstLine('nginx', ['-v']).replace('nginx version: ', ''),
     firstLine('hitch', ['--version']),
+    firstLine('sh', ['-c', 'stunnel -version 2>&1 | grep ^stunnel']).replace(/ on .*/, ''),
     firstLine('wrk', ['-v']).replace(/ \[.*/, ''),
     `SoftHSM ${firstLine('softhsm2-util', ['--version'])}`,
   ].join('; ')

@@ -11,6 +11,9 @@
  * @property {string} wrkConfig OpenSSL configuration for wrk
  * @property {number} upstreamPort
  * @property {number} seconds of one measurement
+ * @property {number} warmUp seconds of the same load before each measurement
+ * @property {number} idleConnections held by the row about memory
+ * @property {number} settleMs before memory is read: what was freed has been given back, what is lazy has happened
  * @property {number} repeat measurements of each figure
  * @property {ReadonlySet<string>} without peers to leave out
  *
@@ -26,6 +29,7 @@ import { startHitch } from './hitch.mjs'
 import { startNginx } from './nginx.mjs'
 import { startNodeHttps } from './node-https.mjs'
 import { startSealgate } from './sealgate.mjs'
+import { startStunnel } from './stunnel.mjs'
 
 /** @typedef {import('../setup/hsm.mjs').Hsm} Hsm */
 
@@ -34,11 +38,13 @@ export const NGINX_ENGINE = 'nginx, engine:pkcs11'
 export const NGINX_FILE = 'nginx, key in a file'
 export const NGINX_STREAM = 'nginx stream, key in a file'
 export const HITCH = 'hitch, key in a file'
+export const STUNNEL_ENGINE = 'stunnel, engine:pkcs11'
+export const STUNNEL_FILE = 'stunnel, key in a file'
 export const NODE_REQUEST = 'node:https + undici request, key in a file'
 export const NODE_STREAM = 'node:https + undici stream, key in a file'
 
 /**
- * Peers whose key is in the HSM, as HTTP proxies.
+ * Peers whose key is in the HSM. stunnel relays, the others are HTTP proxies; for a handshake that is the same.
  *
  * @param {Hsm} hsm
  * @returns {Record<string, StartPeer>}
@@ -47,6 +53,7 @@ export function hsmPeers(hsm) {
   return {
     [SEALGATE]: (bench) => startSealgate(bench, { mode: 'http', hsm }),
     [NGINX_ENGINE]: (bench) => startNginx(bench, { mode: 'http', hsm }),
+    [STUNNEL_ENGINE]: (bench) => startStunnel(bench, { hsm }),
   }
 }
 
@@ -54,9 +61,15 @@ export function hsmPeers(hsm) {
 export const nginxFile = { [NGINX_FILE]: (bench) => startNginx(bench, { mode: 'http' }) }
 
 /** @type {Record<string, StartPeer>} */
+export const stunnelFile = { [STUNNEL_FILE]: (bench) => startStunnel(bench) }
+
+/** As fast as node:https goes. @type {Record<string, StartPeer>} */
+export const nodeStream = { [NODE_STREAM]: (bench) => startNodeHttps(bench, 'stream') }
+
+/** @type {Record<string, StartPeer>} */
 export const nodeHttps = {
   [NODE_REQUEST]: (bench) => startNodeHttps(bench, 'request'),
-  [NODE_STREAM]: (bench) => startNodeHttps(bench, 'stream'),
+  ...nodeStream,
 }
 
 /**
@@ -70,5 +83,6 @@ export function relays(hsm) {
     [SEALGATE]: (bench) => startSealgate(bench, { mode: 'tcp', hsm }),
     [NGINX_STREAM]: (bench) => startNginx(bench, { mode: 'stream' }),
     [HITCH]: startHitch,
+    ...stunnelFile,
   }
 }

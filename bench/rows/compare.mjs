@@ -5,7 +5,7 @@
  */
 
 import { watchNoise } from '../measure/machine.mjs'
-import { median } from '../measure/statistics.mjs'
+import { formatNumber, median } from '../measure/statistics.mjs'
 
 /** @typedef {import('../peers/peer.mjs').Bench} Bench */
 /** @typedef {import('../peers/peer.mjs').Peer} Peer */
@@ -21,6 +21,7 @@ import { median } from '../measure/statistics.mjs'
  * @property {Record<string, string>} metrics what the columns mean, by metric
  * @property {(bench: Bench) => Promise<Results>} run
  * @property {(results: Results) => Verdict[]} judge
+ * @property {(results: Results) => SummaryLine[]} [summarize] for README.md; absent: the row is in bench/README.md only
  *
  * @typedef {object} Results
  * @property {Record<string, Record<string, number[]>>} peers values by peer and metric, one per repetition
@@ -33,6 +34,11 @@ import { median } from '../measure/statistics.mjs'
  * @property {Target} [target] absent: reported, not judged
  *
  * @typedef {{ atMost: number } | { atLeast: number }} Target
+ *
+ * @typedef {object} SummaryLine
+ * @property {string} measure
+ * @property {string} sealgate
+ * @property {string[]} beside what the peers did, a phrase each
  */
 
 /** The metric in which a measurement reports failed operations; not a column. */
@@ -123,6 +129,31 @@ export function ratio(results, metric, peer, other) {
  */
 export function middle(results, metric, peer) {
   return median(results.peers[peer]?.[metric] ?? [])
+}
+
+/**
+ * Peers that were measured, each with its figures in a phrase: `nginx, \`engine:pkcs11\`: 1,079 / 1,043`.
+ *
+ * @param {Results} results
+ * @param {readonly string[]} peers
+ * @param {(peer: string) => string} figures
+ */
+export function besides(results, peers, figures) {
+  return peers
+    .filter((peer) => results.peers[peer] !== undefined)
+    .map(
+      (peer) =>
+        `${peer.replaceAll('engine:pkcs11', '`engine:pkcs11`').replaceAll('node:https', '`node:https`')}: ${figures(peer)}`,
+    )
+}
+
+/**
+ * @param {Results} results
+ * @param {readonly string[]} metrics
+ * @param {string} peer
+ */
+export function figuresText(results, metrics, peer) {
+  return metrics.map((metric) => formatNumber(middle(results, metric, peer))).join(' / ')
 }
 
 /** @returns {Results} */

@@ -2,9 +2,20 @@
 /** Row 1: what one full handshake costs in CPU time. */
 
 import { errorCount, handshakeLoad, withCpu } from '../measure/load.mjs'
-import { hsmPeers, NGINX_ENGINE, NGINX_FILE, nginxFile, SEALGATE } from '../peers/peer.mjs'
+import {
+  hsmPeers,
+  NGINX_ENGINE,
+  NGINX_FILE,
+  NODE_STREAM,
+  nginxFile,
+  nodeStream,
+  SEALGATE,
+  STUNNEL_ENGINE,
+  STUNNEL_FILE,
+  stunnelFile,
+} from '../peers/peer.mjs'
 import { softHsm } from '../setup/hsm.mjs'
-import { alternate, ERRORS, ratio } from './compare.mjs'
+import { alternate, besides, ERRORS, figuresText, ratio } from './compare.mjs'
 
 const CONCURRENCY = 64
 
@@ -21,10 +32,10 @@ export const handshakeCpu = {
   },
 
   async run(bench) {
-    const peers = { ...hsmPeers(softHsm(bench)), ...nginxFile }
+    const peers = { ...hsmPeers(softHsm(bench)), ...nginxFile, ...stunnelFile, ...nodeStream }
     return alternate(bench, peers, async (peer) => {
       const { seconds } = bench
-      await handshakeLoad(bench, peer, { concurrency: CONCURRENCY, seconds: 2 })
+      await handshakeLoad(bench, peer, { concurrency: CONCURRENCY, seconds: bench.warmUp })
       const bare = await withCpu(peer, () =>
         handshakeLoad(bench, peer, { concurrency: CONCURRENCY, seconds }),
       )
@@ -52,8 +63,28 @@ export const handshakeCpu = {
       value: ratio(results, 'cpu', SEALGATE, NGINX_FILE),
     },
     {
+      measure: 'CPU per full handshake ÷ stunnel with engine:pkcs11',
+      value: ratio(results, 'cpu', SEALGATE, STUNNEL_ENGINE),
+    },
+    {
+      measure: 'CPU per full handshake ÷ node:https with a file key',
+      value: ratio(results, 'cpu', SEALGATE, NODE_STREAM),
+    },
+    {
       measure: 'CPU per full handshake with one request ÷ nginx with engine:pkcs11',
       value: ratio(results, 'requestCpu', SEALGATE, NGINX_ENGINE),
+    },
+  ],
+
+  summarize: (results) => [
+    {
+      measure: 'CPU µs per full handshake, P-256, TLS 1.3',
+      sealgate: figuresText(results, ['cpu'], SEALGATE),
+      beside: besides(
+        results,
+        [NGINX_ENGINE, NGINX_FILE, STUNNEL_ENGINE, STUNNEL_FILE, NODE_STREAM],
+        (peer) => figuresText(results, ['cpu'], peer),
+      ),
     },
   ],
 }

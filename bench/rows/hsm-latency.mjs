@@ -2,12 +2,13 @@
 /** Row 2: what becomes of the handshake rate when the HSM is milliseconds away. */
 
 import { errorCount, handshakeLoad } from '../measure/load.mjs'
-import { hsmPeers, NGINX_ENGINE, SEALGATE } from '../peers/peer.mjs'
+import { hsmPeers, NGINX_ENGINE, SEALGATE, STUNNEL_ENGINE } from '../peers/peer.mjs'
 import { delayedHsm } from '../setup/hsm.mjs'
-import { alternate, ERRORS, middle, ratio } from './compare.mjs'
+import { alternate, besides, ERRORS, figuresText, middle, ratio } from './compare.mjs'
 
 const CONCURRENCY = 256
 const DELAYS_MS = [0, 1, 3]
+const RATES = DELAYS_MS.map((delayMs) => `rate${delayMs}`)
 
 /** @type {import('./compare.mjs').Row} */
 export const hsmLatency = {
@@ -23,7 +24,7 @@ export const hsmLatency = {
       const figures = { [ERRORS]: 0 }
       for (const delayMs of DELAYS_MS) {
         await hsm.setSignDelay(delayMs)
-        await handshakeLoad(bench, peer, { concurrency: CONCURRENCY, seconds: 2 })
+        await handshakeLoad(bench, peer, { concurrency: CONCURRENCY, seconds: bench.warmUp })
         const result = await handshakeLoad(bench, peer, { concurrency: CONCURRENCY, seconds: bench.seconds })
         figures[`rate${delayMs}`] = result.perSecond
         if (delayMs === 3) figures['p99at3'] = result.latencyMs.p99
@@ -43,9 +44,25 @@ export const hsmLatency = {
       measure: `the same of nginx with engine:pkcs11, ${delayMs} ms`,
       value: share(results, NGINX_ENGINE, delayMs),
     })),
+    ...[1, 3].map((delayMs) => ({
+      measure: `the same of stunnel with engine:pkcs11, ${delayMs} ms`,
+      value: share(results, STUNNEL_ENGINE, delayMs),
+    })),
     {
       measure: 'handshakes/s at 3 ms ÷ nginx with engine:pkcs11',
       value: ratio(results, 'rate3', SEALGATE, NGINX_ENGINE),
+    },
+    {
+      measure: 'handshakes/s at 3 ms ÷ stunnel with engine:pkcs11',
+      value: ratio(results, 'rate3', SEALGATE, STUNNEL_ENGINE),
+    },
+  ],
+
+  summarize: (results) => [
+    {
+      measure: 'full handshakes/s when the HSM takes 0 / 1 / 3 ms',
+      sealgate: figuresText(results, RATES, SEALGATE),
+      beside: besides(results, [NGINX_ENGINE, STUNNEL_ENGINE], (peer) => figuresText(results, RATES, peer)),
     },
   ],
 }

@@ -12,7 +12,7 @@ import {
   SEALGATE,
 } from '../peers/peer.mjs'
 import { softHsm } from '../setup/hsm.mjs'
-import { alternate, ERRORS, ratio } from './compare.mjs'
+import { alternate, besides, ERRORS, figuresText, ratio } from './compare.mjs'
 
 const CONNECTIONS = 64
 
@@ -27,7 +27,7 @@ export const httpRequests = {
     const { [SEALGATE]: sealgate } = hsmPeers(softHsm(bench))
     if (sealgate === undefined) throw new Error('no Sealgate among the peers')
     return alternate(bench, { [SEALGATE]: sealgate, ...nodeHttps, ...nginxFile }, async (peer) => {
-      await wrk(bench, peer, { connections: CONNECTIONS, seconds: 2, path: '/' })
+      await wrk(bench, peer, { connections: CONNECTIONS, seconds: bench.warmUp, path: '/' })
       const { result, cpu } = await withCpu(peer, () =>
         wrk(bench, peer, { connections: CONNECTIONS, seconds: bench.seconds, path: '/' }),
       )
@@ -57,5 +57,15 @@ export const httpRequests = {
     }),
     { measure: 'requests/s ÷ nginx', value: ratio(results, 'rate', SEALGATE, NGINX_FILE) },
     { measure: 'CPU per request ÷ nginx', value: ratio(results, 'cpu', SEALGATE, NGINX_FILE) },
+  ],
+
+  summarize: (results) => [
+    {
+      measure: 'http mode: CPU µs per keep-alive request',
+      sealgate: figuresText(results, ['cpu'], SEALGATE),
+      beside: besides(results, [NGINX_FILE, NODE_REQUEST, NODE_STREAM], (peer) =>
+        figuresText(results, ['cpu'], peer),
+      ),
+    },
   ],
 }

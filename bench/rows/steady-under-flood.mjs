@@ -2,14 +2,15 @@
 /** Row 6: whether open connections notice a flood of handshakes. */
 
 import { errorCount, handshakeLoad, steadyProbe } from '../measure/load.mjs'
-import { hsmPeers, NGINX_ENGINE, SEALGATE } from '../peers/peer.mjs'
+import { hsmPeers, NGINX_ENGINE, SEALGATE, STUNNEL_ENGINE } from '../peers/peer.mjs'
 import { delayedHsm } from '../setup/hsm.mjs'
-import { alternate, ERRORS, middle } from './compare.mjs'
+import { alternate, besides, ERRORS, figuresText, middle } from './compare.mjs'
 
 const DELAY_MS = 3
 /** Within what nginx with the engine can sign at 3 ms: two workers, at most 667 a second. */
 const EQUAL_RATE = 400
 const CONCURRENCY = 64
+const P99S = ['equalP99', 'fullP99']
 
 /** @type {import('./compare.mjs').Row} */
 export const steadyUnderFlood = {
@@ -29,7 +30,7 @@ export const steadyUnderFlood = {
     await hsm.setSignDelay(DELAY_MS)
     return alternate(bench, hsmPeers(hsm), async (peer) => {
       const { seconds } = bench
-      await flooded(bench, peer, { concurrency: CONCURRENCY, seconds: 2 })
+      await flooded(bench, peer, { concurrency: CONCURRENCY, seconds: bench.warmUp })
       const quiet = await steadyProbe(bench, peer, { seconds }, async () => {})
       const equal = await flooded(bench, peer, { concurrency: 256, rate: EQUAL_RATE, seconds })
       const full = await flooded(bench, peer, { concurrency: CONCURRENCY, seconds })
@@ -65,6 +66,22 @@ export const steadyUnderFlood = {
     {
       measure: 'the same of nginx with engine:pkcs11, full flood',
       value: middle(results, 'fullP99', NGINX_ENGINE),
+    },
+    {
+      measure: `the same of stunnel with engine:pkcs11, ${EQUAL_RATE} handshakes/s`,
+      value: middle(results, 'equalP99', STUNNEL_ENGINE),
+    },
+    {
+      measure: 'the same of stunnel with engine:pkcs11, full flood',
+      value: middle(results, 'fullP99', STUNNEL_ENGINE),
+    },
+  ],
+
+  summarize: (results) => [
+    {
+      measure: `p99 ms of steady requests while ${EQUAL_RATE} handshakes/s arrive / without limit, HSM at ${DELAY_MS} ms`,
+      sealgate: figuresText(results, P99S, SEALGATE),
+      beside: besides(results, [NGINX_ENGINE, STUNNEL_ENGINE], (peer) => figuresText(results, P99S, peer)),
     },
   ],
 }

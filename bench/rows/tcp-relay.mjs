@@ -2,12 +2,13 @@
 /** Row 4: TLS in, TCP out. */
 
 import { errorCount, withCpu, wrk } from '../measure/load.mjs'
-import { HITCH, NGINX_STREAM, relays, SEALGATE } from '../peers/peer.mjs'
+import { HITCH, NGINX_STREAM, relays, SEALGATE, STUNNEL_FILE } from '../peers/peer.mjs'
 import { softHsm } from '../setup/hsm.mjs'
-import { alternate, ERRORS, ratio } from './compare.mjs'
+import { alternate, besides, ERRORS, figuresText, ratio } from './compare.mjs'
 
 const SMALL = { connections: 64, path: '/' }
 const LARGE = { connections: 8, path: '/10MB' }
+const RATES = ['rate', 'throughput']
 
 /** @type {import('./compare.mjs').Row} */
 export const tcpRelay = {
@@ -23,7 +24,7 @@ export const tcpRelay = {
 
   async run(bench) {
     return alternate(bench, relays(softHsm(bench)), async (peer) => {
-      await wrk(bench, peer, { ...SMALL, seconds: 2 })
+      await wrk(bench, peer, { ...SMALL, seconds: bench.warmUp })
       const small = await withCpu(peer, () => wrk(bench, peer, { ...SMALL, seconds: bench.seconds }))
       const large = await withCpu(peer, () => wrk(bench, peer, { ...LARGE, seconds: bench.seconds }))
       const megabytes = large.result.bytes / 1e6
@@ -48,5 +49,16 @@ export const tcpRelay = {
         target: { atLeast: 1 },
       },
       { measure: `${words} ÷ hitch`, value: ratio(results, metric, SEALGATE, HITCH), target: { atLeast: 1 } },
+      { measure: `${words} ÷ stunnel`, value: ratio(results, metric, SEALGATE, STUNNEL_FILE) },
     ]),
+
+  summarize: (results) => [
+    {
+      measure: 'tcp mode: small requests/s / MB/s of 10 MB bodies',
+      sealgate: figuresText(results, RATES, SEALGATE),
+      beside: besides(results, [NGINX_STREAM, HITCH, STUNNEL_FILE], (peer) =>
+        figuresText(results, RATES, peer),
+      ),
+    },
+  ],
 }

@@ -1,43 +1,57 @@
 // @ts-check
-/** What the bench needs from the machine: checked at once, named with the command that installs it. */
+/** What the bench needs from the machine: installed as the development environment is, or named with the command that does it. */
 
 import { execFile } from 'node:child_process'
-import { access } from 'node:fs/promises'
+import { existsSync, readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { hasCommand } from '../../dev/command.mjs'
+import { installMissing } from '../../dev/system-packages.mjs'
+import { SOFTHSM, softhsmModule } from '../../dev/tools.mjs'
+
+/** @typedef {import('../../dev/system-packages.mjs').Requirement} Requirement */
 
 const run = promisify(execFile)
 const benchDir = fileURLToPath(new URL('..', import.meta.url))
 
-/** Where Debian and its relatives put shared objects; the first that exists is used. */
+/** Shared objects that have no command: where the distributions put them. */
 const LIBRARIES = {
-  softhsm: {
-    package: 'softhsm2',
-    paths: ['/usr/lib/softhsm/libsofthsm2.so', '/usr/lib64/softhsm/libsofthsm2.so'],
-  },
-  pkcs11Engine: {
-    package: 'libengine-pkcs11-openssl',
-    paths: [
-      '/usr/lib/x86_64-linux-gnu/engines-3/pkcs11.so',
-      '/usr/lib/aarch64-linux-gnu/engines-3/pkcs11.so',
-      '/usr/lib64/engines-3/pkcs11.so',
-    ],
-  },
-  nginxStream: {
-    package: 'libnginx-mod-stream',
-    paths: ['/usr/lib/nginx/modules/ngx_stream_module.so', '/usr/lib64/nginx/modules/ngx_stream_module.so'],
-  },
+  pkcs11Engine: ['engines-3/pkcs11.so'],
+  nginxStream: ['nginx/modules/ngx_stream_module.so'],
 }
 
-const COMMANDS = {
-  nginx: 'nginx',
-  hitch: 'hitch',
-  wrk: 'wrk',
-  openssl: 'openssl',
-  cc: 'gcc libssl-dev libc6-dev',
-  'softhsm2-util': 'softhsm2',
-  'pkcs11-tool': 'opensc',
-}
+/** @type {readonly Requirement[]} */
+const BENCH_TOOLS = [
+  ...SOFTHSM,
+  program('softhsm2-util', { apt: ['softhsm2'], dnf: ['softhsm'], apk: ['softhsm'], brew: ['softhsm'] }),
+  program('pkcs11-tool', { apt: ['opensc'], dnf: ['opensc'], apk: ['opensc'], brew: ['opensc'] }),
+  program('openssl', { apt: ['openssl'], dnf: ['openssl'], apk: ['openssl'], brew: ['openssl'] }),
+  program('cc', { apt: ['gcc', 'libc6-dev'], dnf: ['gcc'], apk: ['gcc', 'musl-dev'], brew: ['gcc'] }),
+  {
+    name: "OpenSSL's headers",
+    present: () => existsSync('/usr/include/openssl/ssl.h'),
+    packages: { apt: ['libssl-dev'], dnf: ['openssl-devel'], apk: ['openssl-dev'], brew: ['openssl'] },
+  },
+  program('nginx', { apt: ['nginx'], dnf: ['nginx'], apk: ['nginx'], brew: ['nginx'] }),
+  program('hitch', { apt: ['hitch'], dnf: ['hitch'], apk: ['hitch'], brew: ['hitch'] }),
+  program('stunnel', { apt: ['stunnel4'], dnf: ['stunnel'], apk: ['stunnel'], brew: ['stunnel'] }),
+  program('wrk', { apt: ['wrk'], dnf: ['wrk'], apk: ['wrk'], brew: ['wrk'] }),
+  {
+    name: "OpenSSL's pkcs11 engine",
+    present: () => library('pkcs11Engine') !== undefined,
+    packages: { apt: ['libengine-pkcs11-openssl'], dnf: ['openssl-pkcs11'], apk: ['libp11'], brew: [] },
+  },
+  {
+    name: "nginx's stream module",
+    present: () => library('nginxStream') !== undefined,
+    packages: {
+      apt: ['libnginx-mod-stream'],
+      dnf: ['nginx-mod-stream'],
+      apk: ['nginx-mod-stream'],
+      brew: [],
+    },
+  },
+]
 
 /**
  * @typedef {object} Tools
@@ -51,26 +65,35 @@ const COMMANDS = {
  * @throws an Error that names every missing package and the command that installs them.
  */
 export async function findTools() {
-  /** @type {string[]} */
-  const missing = []
-  for (const [command, packages] of Object.entries(COMMANDS)) {
-    if (!(await isCommand(command))) missing.push(packages)
+  await installMissing(BENCH_TOOLS)
+  return {
+    softhsm: softhsmModule() ?? '',
+    pkcs11Engine: library('pkcs11Engine') ?? '',
+    nginxStream: library('nginxStream') ?? '',
   }
-  /** @param {keyof typeof LIBRARIES} name */
-  const find = async (name) => {
-    for (const path of LIBRARIES[name].paths) if (await exists(path)) return path
-    missing.push(LIBRARIES[name].package)
-    return ''
-  }
-  const tools = {
-    softhsm: await find('softhsm'),
-    pkcs11Engine: await find('pkcs11Engine'),
-    nginxStream: await find('nginxStream'),
-  }
-  if (missing.length > 0) {
-    throw new Error(`missing on this machine; install with: sudo apt-get install ${missing.join(' ')}`)
-  }
-  return tools
+}
+
+/**
+ * @param {string} name
+ * @param {Requirement['packages']} packages
+ * @returns {Requirement}
+ */
+function program(name, packages) {
+  // Some are for administrators, and not on everybody's PATH.
+  return { name, present: () => hasCommand(name) || existsSync(`/usr/sbin/${name}`), packages }
+}
+
+/**
+ * @param {keyof typeof LIBRARIES} name
+ * @returns {string | undefined}
+ */
+function library(name) {
+  const multiarch = existsSync('/usr/lib')
+    ? readdirSync('/usr/lib').map((folder) => `/usr/lib/${folder}`)
+    : []
+  return ['/usr/lib', '/usr/lib64', ...multiarch]
+    .flatMap((folder) => LIBRARIES[name].map((file) => `${folder}/${file}`))
+    .find((path) => existsSync(path))
 }
 
 /**
@@ -100,19 +123,4 @@ export async function compileLoadTools(dir) {
     compile('idle-hold'),
   ])
   return { handshakeLoad, keepaliveProbe, idleHold }
-}
-
-/** @param {string} command */
-async function isCommand(command) {
-  const path = process.env['PATH'] ?? ''
-  for (const dir of [...path.split(':'), '/usr/sbin']) if (await exists(`${dir}/${command}`)) return true
-  return false
-}
-
-/** @param {string} path */
-async function exists(path) {
-  return access(path).then(
-    () => true,
-    () => false,
-  )
 }
