@@ -3,14 +3,22 @@
  * handshakes and nothing else, and a host that is sent nonsense ends.
  */
 
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { Duplex } from 'node:stream'
+import { pathToFileURL } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 
 import { FrameReader } from '../../../src/hsm/frame-reader.ts'
-import { FAILED_REASONS, FRAME, type FrameType, FrameWriter } from '../../../src/hsm/frames.ts'
+import {
+  FAILED_REASONS,
+  FRAME,
+  type FrameType,
+  FrameWriter,
+  WRAP_CALLS,
+  WRAP_REASONS,
+} from '../../../src/hsm/frames.ts'
 import { defaultHostEntry } from '../../../src/hsm/host-process.ts'
 import { schemes } from '../../../src/signing.ts'
 import { handshakeMessage } from '../../support/signing.ts'
@@ -26,6 +34,11 @@ beforeAll(() => {
   token = hsm.addToken('web')
   spki = token.generateKey({ label: 'rsa', id: '01', type: 'rsa:2048' })
   auditSpki = token.generateKey({ label: 'audit', id: '02', type: 'rsa:2048' })
+  token.generateAesKey({ label: 'tickets', id: 'a1' })
+  token.generateAesKey({ label: 'vault', id: 'a2' })
+  token.generateAesKey({ label: 'twins', id: 'a3' })
+  token.generateAesKey({ label: 'twins', id: 'a4' })
+  token.generateAesKey({ label: 'loose', id: 'a5', extractable: true })
 })
 afterAll(() => hsm.remove())
 afterEach(async () => {
@@ -120,6 +133,91 @@ describe('a host that is asked by an intruder', () => {
     }
   })
 
+  test('wraps ticket keys with their own key, and opens what it has wrapped', async () => {
+    intruder = await Intruder.enter(configuration(tlsKey()), wrapping('tickets'))
+
+    const { body } = await intruder.wrap('wrap', TICKET_HEADER, TICKET_KEYS)
+
+    expect(body?.includes(TICKET_KEYS)).toBe(false)
+    expect(await intruder.wrap('unwrap', TICKET_HEADER, body ?? EMPTY)).toEqual({ body: TICKET_KEYS })
+  })
+
+  test('wraps and opens nothing else, and not under another header', async () => {
+    intruder = await Intruder.enter(configuration(tlsKey()), wrapping('tickets'))
+    const { body = EMPTY } = await intruder.wrap('wrap', TICKET_HEADER, TICKET_KEYS)
+
+    for (const keys of [Buffer.from('x'), Buffer.alloc(79), Buffer.alloc(81), Buffer.alloc(9 * 80)])
+      expect(await intruder.wrap('wrap', TICKET_HEADER, keys)).toEqual({ refused: 'policy' })
+    for (const header of [
+      Buffer.from('{}\n'),
+      Buffer.from('sealgate ticket keys 1\nno end'),
+      Buffer.from(' '.repeat(64)),
+      Buffer.concat([TICKET_HEADER, Buffer.alloc(4096, 0x0a)]),
+    ])
+      for (const direction of ['wrap', 'unwrap'] as const)
+        expect(await intruder.wrap(direction, header, direction === 'wrap' ? TICKET_KEYS : body)).toEqual({
+          refused: 'policy',
+        })
+    const other = Buffer.from('sealgate ticket keys 1\n{"key":"other"}\n')
+    expect(await intruder.wrap('unwrap', other, body)).toEqual({ refused: 'C_Decrypt' })
+    for (const length of [1, 13, 29]) {
+      const short = Buffer.from(body.subarray(0, length))
+      expect(await intruder.wrap('unwrap', TICKET_HEADER, short)).toEqual({ refused: 'policy' })
+    }
+    // And goes on serving.
+    expect(await intruder.wrap('unwrap', TICKET_HEADER, body)).toEqual({ body: TICKET_KEYS })
+  })
+
+  test('opens nothing that somebody else has encrypted with the wrapping key, or with a key of its own', async () => {
+    for (const label of ['tickets', 'vault']) {
+      const secret = encryptedWith(label, TICKET_KEYS)
+      intruder = await Intruder.enter(configuration(tlsKey()), wrapping('tickets'))
+
+      expect(await intruder.wrap('unwrap', TICKET_HEADER, secret)).toEqual({ refused: 'C_Decrypt' })
+      await intruder.leave()
+    }
+  })
+
+  test('has no key to wrap with when it was told of none, of one that is not there, of two, or of a private key', async () => {
+    for (const key of [undefined, wrapping('nothing'), wrapping('twins'), wrapping('rsa')]) {
+      intruder = await Intruder.enter(configuration(tlsKey()), key)
+
+      for (const direction of ['wrap', 'unwrap'] as const)
+        expect(await intruder.wrap(direction, TICKET_HEADER, TICKET_KEYS)).toEqual({ refused: 'no-such-key' })
+      await intruder.leave()
+    }
+  })
+
+  test('does not wrap with a key that could be read out of the token', async () => {
+    intruder = await Intruder.enter(configuration(tlsKey()), wrapping('loose'))
+
+    expect(await intruder.wrap('wrap', TICKET_HEADER, TICKET_KEYS)).toEqual({ refused: 'extractable' })
+  })
+
+  test('signs nothing with the wrapping key: no sign request reaches it', async () => {
+    intruder = await Intruder.enter(configuration(), wrapping('tickets'))
+
+    for (const { codePoint } of schemes)
+      for (const key of [0, 1, 0xffff])
+        for (const message of [TICKET_KEYS, TICKET_HEADER, handshakeMessage(rsa[0] ?? fail())])
+          expect(await intruder.ask(key, codePoint, message)).toEqual({ refused: 'no-such-key' })
+  })
+
+  test('answers random wrap requests, all of them, and wraps nothing', async () => {
+    intruder = await Intruder.enter(configuration(tlsKey()), wrapping('tickets'))
+
+    for (let round = 0; round < 300; round++) {
+      const payload = randomBytes(9 + (round % 200))
+      if (round % 3 === 0) payload.writeUInt8(round % 2, 4)
+      if (round % 3 === 1) payload.writeUInt16BE(round % 40, 5)
+      expect(await intruder.wrapRaw(payload)).toEqual({ refused: 'policy' })
+    }
+
+    expect(await intruder.ask(0, 0x0804, handshakeMessage(rsa[0] ?? fail()))).toMatchObject({
+      signatureBytes: 256,
+    })
+  })
+
   test('ends when it is to load another module', async () => {
     intruder = await Intruder.enter()
 
@@ -185,8 +283,8 @@ class Intruder {
   }
 
   /** A host that has opened the token. */
-  static async enter(config = configuration(tlsKey())): Promise<Intruder> {
-    const intruder = Intruder.knock(config)
+  static async enter(config = configuration(tlsKey()), wrappingKey?: object): Promise<Intruder> {
+    const intruder = Intruder.knock({ ...config, ...(wrappingKey && { wrappingKey }) })
     expect((await intruder.#next(FRAME.ready)).type).toBe(FRAME.ready)
     return intruder
   }
@@ -210,6 +308,31 @@ class Intruder {
     return type === FRAME.signed
       ? { signatureBytes: payload.length - 8 }
       : { refused: FAILED_REASONS[payload.readUInt8(13)] }
+  }
+
+  async wrap(
+    direction: 'wrap' | 'unwrap',
+    header: Uint8Array,
+    body: Uint8Array,
+  ): Promise<{ body?: Buffer; refused?: string | undefined }> {
+    this.writer.wrap(1, direction, header, body)
+    this.send(this.writer.take())
+    return this.#wrapAnswer()
+  }
+
+  /** @param payload of a frame that its bounds let through. */
+  async wrapRaw(payload: Buffer): Promise<{ body?: Buffer; refused?: string | undefined }> {
+    const head = Buffer.alloc(5)
+    head.writeUInt32BE(payload.length + 1)
+    head.writeUInt8(FRAME.wrap, 4)
+    this.send(Buffer.concat([head, payload]))
+    return this.#wrapAnswer()
+  }
+
+  async #wrapAnswer(): Promise<{ body?: Buffer; refused?: string | undefined }> {
+    const { type, payload } = await this.#next(FRAME.wrapped, FRAME.notWrapped)
+    if (type === FRAME.wrapped) return { body: payload.subarray(4) }
+    return { refused: WRAP_CALLS[payload.readUInt8(8)] || WRAP_REASONS[payload.readUInt8(9)] }
   }
 
   /** What the host says before it ends; it does end. */
@@ -262,6 +385,34 @@ function checkpoint(record: number, hashByte: string): Buffer {
   return Buffer.from(`Sealgate audit checkpoint 1\nrecord ${record}\nsha256 ${hashByte.repeat(32)}\n`)
 }
 
+function wrapping(label: string): object {
+  return { uri: `pkcs11:object=${label}`, label, idHex: null }
+}
+
+/** As another program would: AES-GCM with this key of the token, without our header; IV and ciphertext as the host takes them. */
+function encryptedWith(label: string, data: Buffer): Buffer {
+  const script = `
+    const { CK, Pkcs11Module } = await import(process.env.PKCS11)
+    const module = new Pkcs11Module(process.env.MODULE)
+    module.initialize(null)
+    const slot = module.slotsWithToken().find((slot) => module.tokenInfo(slot).label.trim() === process.env.TOKEN)
+    const session = module.openSession(slot)
+    module.login(session, 1, process.env.PIN)
+    const template = [{ type: CK.CKA_CLASS, value: CK.CKO_SECRET_KEY }, { type: CK.CKA_LABEL, value: process.env.LABEL }]
+    const [key] = module.findObjects(session, template, 1)
+    const [iv, header] = [Buffer.alloc(12, 7), Buffer.alloc(0)]
+    const sealed = module.encryptGcm(session, key, { iv, header }, Buffer.from(process.env.DATA, 'hex'))
+    process.stdout.write(Buffer.concat([Buffer.from([12]), iv, sealed]).toString('hex'))`
+  const pkcs11 = new URL('./pkcs11.js', pathToFileURL(defaultHostEntry())).href
+  const facts = { PKCS11: pkcs11, MODULE: hsm.module, TOKEN: token.label, PIN: token.pin, LABEL: label }
+  const env = { ...process.env, ...hsm.env, ...facts, DATA: data.toString('hex') }
+  const args = ['--input-type=module', '--eval', script]
+  return Buffer.from(execFileSync(process.execPath, args, { env, encoding: 'utf8' }), 'hex')
+}
+
+const EMPTY = Buffer.alloc(0)
+const TICKET_HEADER = Buffer.from('sealgate ticket keys 1\n{"key":"pkcs11:object=tickets"}\n')
+const TICKET_KEYS = randomBytes(160)
 const CHECKPOINT = checkpoint(7, '0f')
 
 function fail(): never {

@@ -14,6 +14,9 @@ describe('frames', () => {
     writer.signed(0xffffffff, 1234.4, Buffer.from('signature'))
     writer.failed(8, { micros: 5, rv: 0x30, call: 'C_Sign', reason: 'call' })
     writer.sessions(3, 32)
+    writer.wrap(9, 'unwrap', Buffer.from('header'), Buffer.from('body'))
+    writer.wrapped(9, Buffer.from('keys'))
+    writer.notWrapped(10, { rv: 5, call: 'C_Decrypt', reason: 'call' })
     const bytes = writer.take()
 
     for (let cut = 1; cut <= bytes.length; cut++) {
@@ -25,6 +28,9 @@ describe('frames', () => {
         [FRAME.signed, `ffffffff000004d2${Buffer.from('signature').toString('hex')}`],
         [FRAME.failed, '0000000800000005000000300200'],
         [FRAME.sessions, '00030020'],
+        [FRAME.wrap, `00000009010006${Buffer.from('headerbody').toString('hex')}`],
+        [FRAME.wrapped, `00000009${Buffer.from('keys').toString('hex')}`],
+        [FRAME.notWrapped, '0000000a000000050400'],
       ])
     }
   })
@@ -47,6 +53,8 @@ describe('frames', () => {
     const writer = new FrameWriter()
 
     expect(() => writer.sign(1, 0, 0x0403, new Uint8Array(1000))).toThrow(RangeError)
+    expect(() => writer.wrap(1, 'wrap', new Uint8Array(9000), new Uint8Array(80))).toThrow(RangeError)
+    expect(() => writer.wrapped(1, new Uint8Array(3000))).toThrow(RangeError)
     expect(writer.empty).toBe(true)
   })
 })
