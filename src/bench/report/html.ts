@@ -129,7 +129,7 @@ function remarks(step: Step): string {
 function factsSection({ machine, method, hsms }: SignReport): Markup {
   const facts = hsms.map(
     ({ name, module, token, sessionLimit }) =>
-      html`<dt>${name}</dt><dd>${token === null ? 'no token' : `token “${token.label}”, serial ${token.serial}`}; <code>${module}</code>; ${sessionLimit === null ? 'session limit unknown' : `up to ${sessionLimit} sessions tried`}</dd>`,
+      html`<dt>${name}</dt><dd>${token === null ? 'no token' : `token “${token.label}”, serial ${token.serial}`}; <code>${module}</code>; ${sessionLimit === null ? 'no session limit was met' : `${sessionLimit} sessions at most`}</dd>`,
   )
   const { secondsPerStep, warmUpSeconds, verify, hedge, timeoutMs } = method
   return html`<section>

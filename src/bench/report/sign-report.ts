@@ -57,8 +57,9 @@ const hsmSchema = z.object({
   name: z.string(),
   module: z.string(),
   token: z.object({ label: z.string(), serial: z.string() }).nullable(),
-  /** As configured, and as the token allows. */
+  /** As configured. */
   sessions: count,
+  /** What the token allows; null when it is more than was tried, or unknown. */
   sessionLimit: count.nullable(),
 })
 

@@ -26,17 +26,23 @@ export const job: TokenJob = {
     const [privateKey, second] = find(token, CK.CKO_PRIVATE_KEY, selection)
     if (privateKey === undefined) throw notFound(token, uri)
     if (second !== undefined) throw ambiguous(uri)
-    const id = token.module.attribute(token.session, privateKey, CK.CKA_ID)
-    const [publicKey] = find(
-      token,
-      CK.CKO_PUBLIC_KEY,
-      id === undefined ? selection : [{ type: CK.CKA_ID, value: id }],
-    )
+    const publicKey = publicHalf(token, privateKey, selection)
     // An RSA private key object has its public half itself; an EC key's point is in the public object.
     const spki = spkiOf(token, [publicKey, privateKey])
     if (spki === undefined) throw noPublicHalf(uri)
     return spki.toString('base64')
   },
+}
+
+/** The public object with the same id; of several, or without one, the one that the URI names. */
+function publicHalf(token: JobToken, privateKey: Handle, selection: Template): Handle | undefined {
+  const id = token.module.attribute(token.session, privateKey, CK.CKA_ID)
+  if (id !== undefined) {
+    const [only, other] = find(token, CK.CKO_PUBLIC_KEY, [{ type: CK.CKA_ID, value: id }])
+    if (other === undefined) return only
+  }
+  const [named, other] = find(token, CK.CKO_PUBLIC_KEY, selection)
+  return other === undefined ? named : undefined
 }
 
 function find(token: JobToken, objectClass: number, selection: Template): readonly Handle[] {

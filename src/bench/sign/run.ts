@@ -100,7 +100,7 @@ class SignBench {
     const pool = new PoolBench(this.#plan, group, largest)
     try {
       const problems = await pool.start()
-      this.#learn(group, pool, problems)
+      this.#learn(group, { pool, asked: largest, problems })
       const work: RawWork[] = []
       for (const [index, key] of group.keys.entries()) {
         for (const scheme of this.#wanted(pool.schemes(index))) {
@@ -199,7 +199,10 @@ class SignBench {
     this.#events.seriesEnded(series)
   }
 
-  #learn(group: Group, pool: PoolBench, problems: readonly HsmError[]): void {
+  #learn(
+    group: Group,
+    { pool, asked, problems }: { pool: PoolBench; asked: number; problems: readonly HsmError[] },
+  ): void {
     for (const { name, token, sessions, keys } of pool.hsms()) {
       const hsm = group.hsms.find((candidate) => candidate.name === name)
       if (hsm === undefined) continue
@@ -208,7 +211,7 @@ class SignBench {
         module: hsm.module,
         token: token ?? null,
         sessions: hsm.sessions,
-        sessionLimit: sessions.limit > 0 ? sessions.limit : null,
+        sessionLimit: sessions.limit > 0 && sessions.limit < asked ? sessions.limit : null,
       })
       const problem = problems.find((candidate) => candidate.hsm === name)
       if (problem !== undefined && !keys.some(({ ready }) => ready)) this.#failed.set(name, problem)

@@ -1,0 +1,141 @@
+/** `sealgate bench handshake` against a running proxy: counts add up, the HSM's share is told, and a stall cannot hide. */
+
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { HandshakeReport } from '../../src/bench/handshake/report.ts'
+import { Faults } from '../support/p11-faults.ts'
+import { type Sealgate, sealgateCommand, startSealgate } from '../support/sealgate.ts'
+import { Site } from '../support/site.ts'
+
+let site: Site
+let faults: Faults
+let sealgate: Sealgate
+
+beforeAll(async () => {
+  site = new Site()
+  faults = new Faults(site.softHsm, 'hsm-a')
+  const hsms = { 'hsm-a': { ...site.member(), ...faults.options } }
+  sealgate = await startSealgate({ config: site.config([9], { hsms }) })
+})
+
+afterAll(async () => {
+  faults?.clear()
+  await sealgate?.finish()
+  site?.[Symbol.dispose]()
+})
+
+test.each(['1.2', '1.3'])(
+  'TLS %s: full and resumed handshakes in the wanted share, closed loop',
+  async (tls) => {
+    const report = await measured('--connections', '8', '--resumed', '0.75', '--tls', tls)
+
+    const { full, resumed, errors, notResumed, generator, server, hsm } = report
+    expect({ errors, notResumed }).toEqual({ errors: {}, notResumed: 0 })
+    const all = full.handshakes + resumed.handshakes
+    expect(all).toBeGreaterThan(20)
+    expect(resumed.handshakes / all).toBeGreaterThan(0.65)
+    expect(resumed.handshakes / all).toBeLessThan(0.85)
+    for (const { latencyMs } of [full, resumed]) {
+      expect(latencyMs.p50).toBeGreaterThan(0)
+      expect(latencyMs.p50).toBeLessThanOrEqual(latencyMs.max)
+    }
+    // Full handshakes are signed for, resumed ones are not; a few are on their way at both ends of the window.
+    expect(Math.abs((hsm?.signatures ?? 0) - full.handshakes)).toBeLessThanOrEqual(16 + full.handshakes * 0.2)
+    expect(generator.cpuMicrosPerHandshake).toBeGreaterThan(50)
+    expect(server?.cpuMicrosPerHandshake).toBeGreaterThan(50)
+  },
+)
+
+test('an open loop begins as many as its rate says, and each of them is counted', async () => {
+  const report = await measured('--rate', '40/s', '--seconds', '2', '--processes', '2')
+
+  const failed = Object.values(report.errors).reduce((sum, count) => sum + count, 0)
+  const begun = report.full.handshakes + report.resumed.handshakes + failed + report.generator.skipped
+  expect(begun).toBeGreaterThanOrEqual(79)
+  expect(begun).toBeLessThanOrEqual(81)
+  expect(report.generator.lateStartP99Ms).not.toBeNull()
+})
+
+test('what an HSM adds to a handshake is found in its share', async () => {
+  faults.set('C_Sign delay 30000')
+  const report = await measured('--rate', '20/s', '--seconds', '1.5')
+  faults.clear()
+
+  expect(report.hsm?.signMs).toBeGreaterThan(30)
+  expect(report.full.latencyMs.mean).toBeGreaterThan(report.hsm?.signMs ?? 0)
+})
+
+test('handshakes that should have begun while the server stood still count from when they should have', async () => {
+  const running = measured('--rate', '50/s', '--seconds', '3', '--warm-up', '1')
+  await delay(3_000)
+  sealgate.signal('SIGSTOP')
+  await delay(700)
+  sealgate.signal('SIGCONT')
+
+  const { full } = await running
+
+  // 700 ms of 3 s: more than a fifth of the handshakes waited. Only those that were open would be seen in a closed loop.
+  expect(full.latencyMs.max).toBeGreaterThan(500)
+  expect(full.latencyMs.p90).toBeGreaterThan(150)
+})
+
+test('the words: what the HSM took, what the CPU cost, and who was the bottleneck', async () => {
+  const { status, stdout } = await bench('--connections', '4', '--seconds', '0.5')
+
+  expect(status).toBe(0)
+  expect(stdout).toMatch(/^HSM: of .* mean latency of a full handshake, .*%\) in the HSM, .* waiting/m)
+  expect(stdout).toMatch(
+    /^CPU per handshake: [\d,.]+ \S+s in this load generator, [\d,.]+ \S+s in the server$/m,
+  )
+  expect(stdout).toMatch(
+    /^(?:load generator: not the bottleneck|WARNING: the load generator did not keep up)/m,
+  )
+})
+
+test('what is wrong with the target is said, with the cure', async () => {
+  const nobody = createServer().listen(0, '127.0.0.1')
+  await once(nobody, 'listening')
+  const address = nobody.address()
+  const port = typeof address === 'object' ? address?.port : undefined
+  nobody.close()
+  const target = `localhost:${sealgate.port()}`
+  const admin = sealgate.lines.find(({ msg }) => msg === 'admin')?.['port']
+  const cases: [string[], number, RegExp][] = [
+    [[`127.0.0.1:${port}`, '--insecure'], 69, /ECONNREFUSED.*; nobody listens there/],
+    [[target], 69, /give its CA with --cacert FILE, or --insecure/],
+    [[target, '--cacert', site.ca, '--servername', 'other.test'], 69, /--servername NAME/],
+    [[`127.0.0.1:${admin}`, '--insecure'], 69, /is it a TLS port\?|socket|closed/],
+    [['no-such-host.invalid:443'], 69, /there is no such host/],
+    [['http://localhost:80'], 64, /is without TLS/],
+    [[target, '--rate', '0'], 64, /--rate 0: give a number above 0/],
+    [[target, '--rate', '5', '--connections', '5'], 64, /exclude each other/],
+    [[target, '--tls', '1.1'], 64, /--tls 1.1: give 1.2 or 1.3/],
+    [[target, '--cacert', '/no/such.pem'], 64, /no\/such\.pem/],
+    [[target, '--insecure', '--admin', `http://127.0.0.1:${port}`], 69, /--admin: .*ECONNREFUSED/],
+    [[target, '--insecure', '--server-pid', '4194304'], 64, /there is no such process/],
+    [[target, '--json', '/no/such/folder/a.json'], 73, /there is no such file or folder/],
+  ]
+  for (const [args, status, message] of cases) {
+    const outcome = await sealgateCommand(['bench', 'handshake', ...args])
+    expect(outcome.stderr).toMatch(message)
+    expect(outcome.status).toBe(status)
+    expect(outcome.stderr).not.toMatch(/^ {4}at |unexpected error/m)
+  }
+}, 60_000)
+
+async function measured(...args: readonly string[]): Promise<HandshakeReport> {
+  const json = `${site.directory}/handshakes.json`
+  const { status, stdout, stderr } = await bench('--seconds', '1', ...args, '--json', json)
+  expect({ status, stderr, stdout }).toMatchObject({ status: 0, stderr: '' })
+  return JSON.parse(readFileSync(json, 'utf8'))
+}
+
+function bench(...args: readonly string[]): ReturnType<typeof sealgateCommand> {
+  const admin = sealgate.lines.find(({ msg }) => msg === 'admin')?.['port']
+  const whom = ['--admin', `http://127.0.0.1:${admin}`, '--server-pid', String(sealgate.pid)]
+  const target = [`localhost:${sealgate.port()}`, '--cacert', site.ca, '--processes', '1']
+  return sealgateCommand(['bench', 'handshake', ...target, ...whom, '--warm-up', '0.3', ...args])
+}
