@@ -1,8 +1,9 @@
 /** `sealgate keys destroy` */
 
+import type { KeyInventory } from '../config/key-inventory.ts'
 import { SealgateError } from '../errors.ts'
-import { readStores, type Store } from '../keys/cluster.ts'
-import { destroyKey } from '../keys/jobs.ts'
+import { isSameToken, readStores, type Store } from '../keys/cluster.ts'
+import { destroyKey, readToken } from '../keys/jobs.ts'
 import { keyFields, withJournal } from '../keys/journal.ts'
 import { exactName, type KeyName, keyNameText, type TokenKey } from '../keys/key-facts.ts'
 import { rotationsThatNeed } from '../keys/rotation-state.ts'
@@ -22,7 +23,7 @@ export interface DestroyOptions extends KeyOptions {
 export async function destroy(target: Target, options: DestroyOptions, terminal: Terminal): Promise<void> {
   const { inventory, hsms } = target
   const { store, key } = await whichKey(target, keyNameOf(options))
-  refuseUsed(target, store, key, options.state)
+  await refuseUsed(target, store, key, options.state)
   await refuseUnconfirmed(key, store, options.confirm)
   const [member] = store.members
   if (member === undefined) throw usage('there is no HSM to destroy a key in')
@@ -80,14 +81,14 @@ function isCalled(key: TokenKey, { label, id }: KeyName): boolean {
   return (label === null || label === key.label) && (id === null || id === key.id)
 }
 
-function refuseUsed({ inventory }: Target, store: Store, key: TokenKey, folder: string | undefined): void {
+async function refuseUsed(
+  { inventory }: Target,
+  store: Store,
+  key: TokenKey,
+  folder: string | undefined,
+): Promise<void> {
   if (inventory === undefined) return
-  const sharing = new Set(store.members.map(({ hsm }) => hsm.name))
-  // Members that were not asked may lead to the same token: better to refuse once too often.
-  const others = inventory.hsms.filter(
-    ({ name, module }) => !sharing.has(name) && store.members.some(({ hsm }) => hsm.module === module),
-  )
-  for (const { name } of others) sharing.add(name)
+  const sharing = await membersOf(store, inventory)
   const uses = usesOf(inventory, key, sharing)
   if (uses.length > 0) {
     const places = uses
@@ -105,6 +106,21 @@ function refuseUsed({ inventory }: Target, store: Store, key: TokenKey, folder: 
       `a rotation needs the key ${keyNameText(key)}: ${rotation}; end it first (sealgate keys rotate, with --retire or --abort)`,
     )
   }
+}
+
+/** All names under which the configuration reaches this store; one that cannot be asked counts: better refused once too often. */
+async function membersOf(store: Store, inventory: KeyInventory): Promise<ReadonlySet<string>> {
+  const names = new Set(store.members.map(({ hsm }) => hsm.name))
+  const modules = new Set(store.members.map(({ hsm }) => hsm.module))
+  for (const hsm of inventory.hsms) {
+    if (names.has(hsm.name) || !modules.has(hsm.module)) continue
+    const token = await readToken(hsm).then(
+      (content) => content.token,
+      () => undefined,
+    )
+    if (token === undefined || isSameToken(token, store.token)) names.add(hsm.name)
+  }
+  return names
 }
 
 async function refuseUnconfirmed(key: TokenKey, store: Store, confirm: string | undefined): Promise<void> {

@@ -15,16 +15,20 @@ export interface Store {
 
 /** Members by the token that they show. One after the other: a module may not like to be loaded twice at once. */
 export async function readStores(hsms: readonly HsmOptions[]): Promise<readonly Store[]> {
-  const stores = new Map<string, { token: TokenFacts; members: Store['members'][number][] }>()
+  const stores: { token: TokenFacts; members: Store['members'][number][] }[] = []
   for (const hsm of hsms) {
     const content = await readToken(hsm)
-    const { token } = content
-    const identity = JSON.stringify([token.manufacturer, token.model, token.serial, token.label])
-    const store = stores.get(identity) ?? { token, members: [] }
-    store.members.push({ hsm, content })
-    stores.set(identity, store)
+    const store = stores.find(({ token }) => isSameToken(token, content.token))
+    if (store === undefined) stores.push({ token: content.token, members: [{ hsm, content }] })
+    else store.members.push({ hsm, content })
   }
-  return [...stores.values()]
+  return stores
+}
+
+export function isSameToken(one: TokenFacts, other: TokenFacts): boolean {
+  const facts = ({ manufacturer, model, serial, label }: TokenFacts): string =>
+    JSON.stringify([manufacturer, model, serial, label])
+  return facts(one) === facts(other)
 }
 
 /**

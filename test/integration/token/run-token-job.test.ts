@@ -74,6 +74,21 @@ test('a return value of PKCS#11 arrives as a number, with the call and the exit 
   expect(exitStatus(error)).toBe(69)
 })
 
+test.each([
+  [0x31, /C_GenerateKeyPair returned CKR_DEVICE_MEMORY; the token is full: destroy keys/],
+  [0xb5, /CKR_SESSION_READ_ONLY; the token gives only read-only sessions/],
+  [0xe2, /CKR_TOKEN_WRITE_PROTECTED; the token is write-protected/],
+  [0x70, /CKR_MECHANISM_INVALID; this token cannot do that: choose another kind of key/],
+])('return value %i comes with its cure', async (rv, text) => {
+  using softHsm = new SoftHsm()
+
+  const error = await failure(run(softHsm.addToken('jobs').hsmOptions(), 'refused', { args: { rv } }))
+
+  expect(String(error)).toMatch(text)
+  expect(error).toMatchObject({ rv, call: 'C_GenerateKeyPair' })
+  expect(exitStatus(error)).toBe(69)
+})
+
 test('a module that does not load, and a token that is not there, say what to do', async () => {
   using softHsm = new SoftHsm()
   const hsm = softHsm.addToken('jobs').hsmOptions()
