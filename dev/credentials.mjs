@@ -14,6 +14,7 @@ export const KEYS = [
   { label: 'localhost-ec', id: 0x01, type: 'ec' },
   { label: 'localhost-rsa', id: 0x02, type: 'rsa' },
   { label: 'sealgate-audit', id: 0x03, type: 'ec' },
+  { label: 'sealgate-tickets', id: 0x04, type: 'aes' },
   { label: 'development-ca', id: 0x10, type: 'ec' },
 ]
 
@@ -45,8 +46,7 @@ export function issueMissingCertificates({ module, conf, pin, certs, renew = fal
       subject: CA_NAME,
       publicKey: issuerKey,
       days: CA_DAYS,
-      names: ['localhost'],
-      addresses: ADDRESSES,
+      names: ['localhost', ...ADDRESSES],
       ca: true,
     }
     const wanted = [
@@ -57,8 +57,7 @@ export function issueMissingCertificates({ module, conf, pin, certs, renew = fal
           subject: 'localhost',
           publicKey: token.publicKey(key),
           days: LEAF_DAYS,
-          names: NAMES,
-          addresses: ADDRESSES,
+          names: ['localhost', '*.localhost', ...ADDRESSES],
           ca: false,
         },
       })),
@@ -118,9 +117,7 @@ const CA_NAME = 'Sealgate development CA'
 const CA_DAYS = 3650
 const LEAF_DAYS = 365
 const RENEW_BEFORE_MS = 7 * 24 * 60 * 60 * 1000
-const NAMES = ['localhost', '*.localhost']
-/** 127.0.0.1 and ::1 */
-const ADDRESSES = [Buffer.of(127, 0, 0, 1), Buffer.concat([Buffer.alloc(15), Buffer.of(1)])]
+const ADDRESSES = ['127.0.0.1', '::1']
 const LEAVES = [
   { file: 'localhost.ecdsa.pem', key: 'localhost-ec' },
   { file: 'localhost.rsa.pem', key: 'localhost-rsa' },

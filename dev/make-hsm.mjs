@@ -32,7 +32,7 @@ import { softhsmModule } from './tools.mjs'
  */
 export function makeHsm(paths) {
   mkdirSync(paths.state, { recursive: true, mode: 0o700 })
-  mkdirSync(paths.audit, { recursive: true, mode: 0o700 })
+  for (const folder of [paths.audit, paths.tickets]) mkdirSync(folder, { recursive: true, mode: 0o700 })
   removeLeftovers(paths.state)
   linkModule(paths.module)
   // Written each time: it holds an absolute path, and a checkout may be moved.

@@ -33,6 +33,8 @@ export function statePaths(folder = join(root, '.sealgate')) {
     ca: join(state, 'certs', 'ca.pem'),
     /** Of the example config/audit.yaml. */
     audit: join(state, 'audit'),
+    /** Of the example config/shared-tickets.yaml. */
+    tickets: join(state, 'tickets'),
     config: join(state, 'sealgate.yaml'),
   }
 }

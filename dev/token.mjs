@@ -19,7 +19,7 @@ export const TOKEN_LABEL = 'sealgate-dev'
  * @typedef {object} KeyRequest
  * @property {string} label CKA_LABEL
  * @property {number} id CKA_ID, one byte
- * @property {'ec' | 'rsa'} type EC P-256 or RSA-2048
+ * @property {'ec' | 'rsa' | 'aes'} type EC P-256, RSA-2048 or AES-256
  */
 
 /**
@@ -42,7 +42,7 @@ export function makeToken({ module, tokens, pin, keys }) {
     withModule({ module, conf }, (p11) => {
       initializeToken(p11, pin)
       withLogin(p11, pin, (session) => {
-        for (const key of keys) generateKeyPair(p11, session, key)
+        for (const key of keys) generate(p11, session, key)
       })
     })
     rmSync(conf)
@@ -97,7 +97,8 @@ export function withToken({ module, conf, pin }, use) {
     withLogin(p11, pin, (session) =>
       use({
         generateUnlessThere: (key) => {
-          if (!hasObject(p11, session, pkcs11.CKO_PRIVATE_KEY, key.label)) generateKeyPair(p11, session, key)
+          const kind = key.type === 'aes' ? pkcs11.CKO_SECRET_KEY : pkcs11.CKO_PRIVATE_KEY
+          if (!hasObject(p11, session, kind, key.label)) generate(p11, session, key)
         },
         publicKey: (label) => publicKey(p11, session, label),
         signEcdsa: (label, digest) => signEcdsa(p11, session, label, digest),
@@ -175,7 +176,8 @@ function findToken(p11) {
  * @param {Buffer} session
  * @param {KeyRequest} key
  */
-function generateKeyPair(p11, session, key) {
+function generate(p11, session, key) {
+  if (key.type === 'aes') return generateSecretKey(p11, session, key)
   const { mechanism, parameters } = KEY_TYPES[key.type]
   const common = [
     { type: pkcs11.CKA_TOKEN, value: true },
@@ -203,6 +205,28 @@ function generateKeyPair(p11, session, key) {
       { type: pkcs11.CKA_DERIVE, value: false },
     ],
   )
+}
+
+/**
+ * @param {import('pkcs11js').PKCS11} p11
+ * @param {Buffer} session
+ * @param {KeyRequest} key
+ */
+function generateSecretKey(p11, session, { label, id }) {
+  p11.C_GenerateKey(session, { mechanism: pkcs11.CKM_AES_KEY_GEN }, [
+    { type: pkcs11.CKA_TOKEN, value: true },
+    { type: pkcs11.CKA_LABEL, value: label },
+    { type: pkcs11.CKA_ID, value: Buffer.of(id) },
+    { type: pkcs11.CKA_VALUE_LEN, value: 32 },
+    { type: pkcs11.CKA_PRIVATE, value: true },
+    { type: pkcs11.CKA_SENSITIVE, value: true },
+    { type: pkcs11.CKA_EXTRACTABLE, value: false },
+    { type: pkcs11.CKA_ENCRYPT, value: true },
+    { type: pkcs11.CKA_DECRYPT, value: true },
+    { type: pkcs11.CKA_SIGN, value: false },
+    { type: pkcs11.CKA_WRAP, value: false },
+    { type: pkcs11.CKA_UNWRAP, value: false },
+  ])
 }
 
 /**

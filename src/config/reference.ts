@@ -181,6 +181,7 @@ const EXAMPLES: readonly (readonly string[])[] = [
   ],
   ['`tcp.yaml`', 'TLS for a protocol that is not HTTP'],
   ['`audit.yaml`', 'a record of every use of the keys, signed by a key in the HSM'],
+  ['`shared-tickets.yaml`', 'ticket keys that a fleet shares, wrapped by a key in the HSM'],
 ]
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
