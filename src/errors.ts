@@ -180,6 +180,7 @@ export const CODES = {
   ERR_HSM_HOST_EXITED: { fault: 'hsm', retryable: true, exit: 69 },
   ERR_HSM_SESSIONS_EXHAUSTED: { fault: 'hsm', retryable: false },
   ERR_HSM_SIGN_TIMEOUT: { fault: 'hsm', retryable: false },
+  ERR_HSM_SIGN_ABANDONED: { fault: 'downstream', retryable: false },
   ERR_HSM_ALL_FAILED: { fault: 'hsm', retryable: false, exit: 69 },
   ERR_HSM_CLOSED: { fault: 'bug', retryable: false },
   ERR_TOKEN_CRASHED: { fault: 'hsm', retryable: false, exit: 69 },

@@ -73,6 +73,8 @@ export interface SignRequest {
   /** `performance.now()` value after which the answer is of no use. */
   readonly deadlineMs: number
   readonly connection: ConnectionFacts
+  /** Aborted when nobody wants the answer any more: the client has left. What no HSM was asked for yet, none is. */
+  readonly signal?: AbortSignal
 }
 
 /** Who asked: what the audit record needs. */
@@ -97,7 +99,8 @@ export interface SigningKey {
    * @returns the wire form. RSA: modulus-length bytes, PSS with salt length = hash length. ECDSA: DER
    *   Ecdsa-Sig-Value (RFC 3279 §2.2.3), not PKCS#11's raw r‖s. Ed25519: 64 bytes.
    * @throws {HsmError} `ERR_HSM_SIGN_TIMEOUT` when the deadline passes, queueing included;
-   *   `ERR_HSM_SESSIONS_EXHAUSTED` when the queue is full; `ERR_HSM_ALL_FAILED` with every attempt in `errors`.
+   *   `ERR_HSM_SESSIONS_EXHAUSTED` when the queue is full; `ERR_HSM_ALL_FAILED` with every attempt in `errors`;
+   *   `ERR_HSM_SIGN_ABANDONED` when `signal` was aborted and no HSM is asked. One that is may still answer.
    * Safe to call concurrently. Settles exactly once, at the latest at the deadline.
    */
   sign(request: SignRequest): Promise<Uint8Array>

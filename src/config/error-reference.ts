@@ -113,6 +113,10 @@ export const ERROR_REFERENCE = {
     means: 'No signature within `signing.timeout`, waiting included.',
     cure: 'Compare `sealgate_sign_wait_seconds` (too few sessions) with `sealgate_sign_seconds` (a slow HSM).',
   },
+  ERR_HSM_SIGN_ABANDONED: {
+    means: 'The client left while its handshake waited for a signature, and no HSM was asked any more.',
+    cure: 'None, if they are few; else see why signatures wait (`sealgate_sign_wait_seconds`).',
+  },
   ERR_HSM_ALL_FAILED: {
     means: 'Every member that was asked failed; all attempts are in the log.',
     cure: 'Look at the first attempt.',

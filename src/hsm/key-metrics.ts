@@ -5,6 +5,7 @@ import { type Settable, ShownGauges } from './shown-gauges.ts'
 
 export class KeyMetrics {
   readonly membersReady: Settable
+  readonly abandoned: { inc(): void }
   readonly #metrics: Metrics
   readonly #uri: string
   readonly #gauges = new ShownGauges()
@@ -16,6 +17,7 @@ export class KeyMetrics {
     this.#metrics = metrics
     this.#uri = uri
     this.membersReady = this.#gauges.of(metrics.keyMembersReady.labels(uri))
+    this.abandoned = metrics.signsAbandoned.labels(uri)
     this.#waiting = metrics.signsWaiting.labels(uri)
     this.#waiting.inc(0)
   }

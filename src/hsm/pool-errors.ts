@@ -46,6 +46,13 @@ export function badSignatureError(uri: string, hsm: string): HsmError {
   return new HsmError('ERR_HSM_BAD_SIGNATURE', `hsm "${hsm}": a signature with ${uri} is wrong`, { hsm })
 }
 
+export function abandonedError(uri: string): HsmError {
+  return new HsmError(
+    'ERR_HSM_SIGN_ABANDONED',
+    `the client left while a signature with key ${uri} waited for an HSM`,
+  )
+}
+
 export function closedError(): HsmError {
   return new HsmError('ERR_HSM_CLOSED', 'the signing service is closed')
 }

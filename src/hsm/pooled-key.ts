@@ -18,6 +18,7 @@ import type { Member } from './member.ts'
 import type { KeyOptions, SigningOptions } from './options.ts'
 import { type KeyOutlook, keyOutlook } from './outlook.ts'
 import {
+  abandonedError,
   allFailedError,
   badSignatureError,
   closedError,
@@ -150,11 +151,13 @@ export class PooledKey implements SigningKey {
       const nowMs = performance.now()
       const job = new SignJob(request, nowMs, resolve, reject)
       if (this.#closed) return job.fail(closedError())
+      if (job.abandoned) return this.#abandon(job)
       if (nowMs >= request.deadlineMs) return job.fail(timeoutError(this.#uri, job, this.#waiting))
       // Whoever came a deadline ago has waited in vain until now.
       if (this.#outage !== undefined && nowMs - this.#outage.sinceMs > this.#signing.timeoutMs)
         return job.fail(this.#outageSaid(this.#outage.since, nowMs))
       this.#open.add(job)
+      job.whenAbandoned(() => this.#left(job))
       this.#onWork()
       // Nobody overtakes the queue. Retries and pauses hold up nobody: they may wait for a certain member.
       if (this.#queue.size === 0 && this.#dispatch(job, nowMs)) return
@@ -192,7 +195,8 @@ export class PooledKey implements SigningKey {
   tick(nowMs: number): boolean {
     for (const job of this.#open) {
       if (nowMs >= job.request.deadlineMs) this.#fail(job, timeoutError(this.#uri, job, this.#waiting))
-      else if (this.#hedge && job.attemptsOpen === 1 && !job.hedged) this.#hedgeIfLate(job, nowMs)
+      else if (this.#hedge && job.attemptsOpen === 1 && !job.hedged && !job.abandoned)
+        this.#hedgeIfLate(job, nowMs)
     }
     // The member they waited for is up no more: then one that has failed them is as good as any.
     for (const job of this.#retries) {
@@ -338,6 +342,10 @@ export class PooledKey implements SigningKey {
     // A host that died says nothing about the next one.
     if (error.code !== 'ERR_HSM_HOST_EXITED') job.noteFailedOn(member)
     if (job.attemptsOpen > 0) return
+    if (job.abandoned) {
+      this.#abandon(job)
+      return
+    }
     if (job.attemptsMade >= MAX_ATTEMPTS) {
       this.#fail(job, allFailedError(this.#uri, job, this.#memberErrors()))
       return
@@ -371,6 +379,18 @@ export class PooledKey implements SigningKey {
     // cost its signatures no more than this delay.
     if (!slow.hasAnsweredSince(job.lastSentAtMs)) this.#retry(job, nowMs)
     else if (this.#dispatch(job, nowMs)) this.#retries.delete(job)
+  }
+
+  /** Nobody wants it any more. What a member has in hand cannot be called back, and its answer settles the job. */
+  #left(job: SignJob): void {
+    // It may wait for another member as well, which is not to be asked any more.
+    this.#retries.delete(job)
+    if (job.attemptsOpen === 0) this.#abandon(job)
+  }
+
+  #abandon(job: SignJob): void {
+    this.#metrics.abandoned.inc()
+    this.#fail(job, abandonedError(this.#uri))
   }
 
   #fail(job: SignJob, error: HsmError): void {

@@ -35,6 +35,7 @@ export class SignJob {
   pausedUntilMs = 0
   readonly #resolve: (signature: Uint8Array) => void
   readonly #reject: (error: HsmError) => void
+  #left: (() => void) | undefined
   #settled = false
 
   constructor(
@@ -74,17 +75,36 @@ export class SignJob {
     this.pausedUntilMs = untilMs
   }
 
+  /** Nobody wants it any more: it is not sent again, whatever becomes of what was sent. */
+  get abandoned(): boolean {
+    return this.request.signal?.aborted ?? false
+  }
+
+  /** @param left called when that happens, unless the job has settled before. */
+  whenAbandoned(left: () => void): void {
+    const { signal } = this.request
+    if (signal === undefined) return
+    this.#left = left
+    signal.addEventListener('abort', left, { once: true })
+  }
+
   get settled(): boolean {
     return this.#settled
   }
 
   succeed(signature: Uint8Array): void {
-    this.#settled = true
+    this.#settle()
     this.#resolve(signature)
   }
 
   fail(error: HsmError): void {
-    this.#settled = true
+    this.#settle()
     this.#reject(error)
+  }
+
+  /** A signal may live longer than the job, and must not keep it. */
+  #settle(): void {
+    this.#settled = true
+    if (this.#left !== undefined) this.request.signal?.removeEventListener('abort', this.#left)
   }
 }

@@ -164,6 +164,12 @@ export function createMetrics() {
       labelNames: ['key'],
       registers,
     }),
+    signsAbandoned: new Counter({
+      name: 'sealgate_signs_abandoned_total',
+      help: 'Signatures given up before an HSM was asked, because the client had left, by key (its URI).',
+      labelNames: ['key'],
+      registers,
+    }),
     keyMembersReady: new Gauge({
       name: 'sealgate_key_hsms_ready',
       help: 'HSMs that sign with the key now; 0 is an outage.',

@@ -69,11 +69,13 @@ export function handshakeMessage(scheme: SignatureScheme, seed = 0): Uint8Array 
 
 export function signRequest(
   scheme: SignatureScheme,
-  { message = handshakeMessage(scheme), timeoutMs = 2000 }: { message?: Uint8Array; timeoutMs?: number } = {},
+  options: { message?: Uint8Array; timeoutMs?: number; signal?: AbortSignal } = {},
 ): SignRequest {
+  const { message = handshakeMessage(scheme), timeoutMs = 2000, signal } = options
   return {
     scheme,
     message,
+    ...(signal && { signal }),
     deadlineMs: performance.now() + timeoutMs,
     connection: { id: 1, serverName: 'example.com', peer: '127.0.0.1' },
   }

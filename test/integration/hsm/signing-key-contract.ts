@@ -57,6 +57,24 @@ export function signingKeyContract(keys: () => readonly SigningKey[]): void {
     }
   })
 
+  test('what nobody wants any more is ERR_HSM_SIGN_ABANDONED, or a signature if that was quicker', async () => {
+    for (const key of keys()) {
+      const [scheme] = key.schemes
+      if (scheme === undefined) throw new Error('no scheme')
+
+      const early = key.sign(signRequest(scheme, { signal: AbortSignal.abort() }))
+      const clients = Array.from({ length: 200 }, () => new AbortController())
+      const late = Promise.allSettled(clients.map(({ signal }) => key.sign(signRequest(scheme, { signal }))))
+      for (const client of clients) client.abort()
+
+      await expect(early).rejects.toMatchObject({ code: 'ERR_HSM_SIGN_ABANDONED' })
+      for (const outcome of await late) {
+        if (outcome.status === 'rejected') expect(outcome.reason.code).toBe('ERR_HSM_SIGN_ABANDONED')
+        else expect(verifies(key.spki, scheme, handshakeMessage(scheme), outcome.value)).toBe(true)
+      }
+    }
+  })
+
   test('a deadline that has passed is ERR_HSM_SIGN_TIMEOUT', async () => {
     for (const key of keys()) {
       const [scheme] = key.schemes
