@@ -38,11 +38,20 @@ export function alternativeNameText({ kind, value }: AlternativeName): string {
 
 /** GeneralNames. */
 export function encodeAlternativeNames(names: readonly AlternativeName[]): Asn1 {
-  return sequence(
-    ...names.map(({ kind, value }) =>
-      contextPrimitive(TAGS[kind], kind === 'ip' ? addressBytes(value) : Buffer.from(value, 'latin1')),
-    ),
-  )
+  return sequence(...names.map(({ kind, value }) => contextPrimitive(TAGS[kind], bytesOf(kind, value))))
+}
+
+/** GeneralSubtrees that each hold one name (RFC 5280 §4.2.1.10): an address is followed by its mask, here all ones. */
+export function encodeSubtrees(names: readonly AlternativeName[]): readonly Asn1[] {
+  return names.map(({ kind, value }) => {
+    const bytes = bytesOf(kind, value)
+    const whole = kind === 'ip' ? Buffer.concat([bytes, Buffer.alloc(bytes.length, 0xff)]) : bytes
+    return sequence(contextPrimitive(TAGS[kind], whole))
+  })
+}
+
+function bytesOf(kind: AlternativeName['kind'], value: string): Buffer {
+  return kind === 'ip' ? addressBytes(value) : Buffer.from(value, 'latin1')
 }
 
 /** @param der GeneralNames. @returns undefined when it holds names of other kinds. */

@@ -6,14 +6,7 @@ import type { SignatureScheme } from '../../signing.ts'
 import type { AlternativeName } from './alternative-names.ts'
 import { type Asn1, bitString, context, encode, integer, oid, parsed, sequence, setOf, time } from './der.ts'
 import { type DistinguishedName, encodeDistinguishedName } from './distinguished-name.ts'
-import {
-  alternativeNames,
-  authorityKeyIdentifier,
-  digitalSignature,
-  noAuthority,
-  serverAuthentication,
-  subjectKeyIdentifier,
-} from './extensions.ts'
+import { alternativeNames, leafExtensions } from './extensions.ts'
 import { signatureAlgorithm } from './signature-algorithm.ts'
 
 export interface Subject {
@@ -44,33 +37,52 @@ export function certificationRequest(
   return { der: encode(info), scheme: key.scheme }
 }
 
-/** TBSCertificate (RFC 5280 §4.1.2) of a leaf that nobody but its own key vouches for. */
-export function selfIssuedCertificate(
-  { subject, names }: Subject,
-  key: { readonly spki: Uint8Array; readonly scheme: SignatureScheme },
-  validity: { readonly notBeforeMs: number; readonly notAfterMs: number },
-): ToBeSigned {
+export interface CertificateContent {
+  readonly issuer: DistinguishedName
+  readonly subject: DistinguishedName
+  /** DER of the certified key. */
+  readonly spki: Uint8Array
+  readonly validity: Validity
+  readonly extensions: readonly Asn1[]
+  /** Of the issuer's key. */
+  readonly scheme: SignatureScheme
+}
+
+export interface Validity {
+  readonly notBeforeMs: number
+  readonly notAfterMs: number
+}
+
+/** TBSCertificate, version 3 (RFC 5280 §4.1.2). */
+export function certificate({
+  issuer,
+  subject,
+  spki,
+  validity,
+  extensions,
+  scheme,
+}: CertificateContent): ToBeSigned {
   const tbs = sequence(
     context(0, integer(Buffer.of(2))),
     integer(serialNumber()),
-    signatureAlgorithm(key.scheme),
-    encodeDistinguishedName(subject),
+    signatureAlgorithm(scheme),
+    encodeDistinguishedName(issuer),
     sequence(time(new Date(validity.notBeforeMs)), time(new Date(validity.notAfterMs))),
     encodeDistinguishedName(subject),
-    parsed(key.spki),
-    context(
-      3,
-      sequence(
-        noAuthority(),
-        digitalSignature(),
-        serverAuthentication(),
-        ...(names.length === 0 ? [] : [alternativeNames(names)]),
-        subjectKeyIdentifier(key.spki),
-        authorityKeyIdentifier(key.spki),
-      ),
-    ),
+    parsed(spki),
+    context(3, sequence(...extensions)),
   )
-  return { der: encode(tbs), scheme: key.scheme }
+  return { der: encode(tbs), scheme }
+}
+
+/** A leaf that nobody but its own key vouches for. */
+export function selfIssuedCertificate(
+  { subject, names }: Subject,
+  { spki, scheme }: { readonly spki: Uint8Array; readonly scheme: SignatureScheme },
+  validity: Validity,
+): ToBeSigned {
+  const extensions = leafExtensions({ names, spki, issuerSpki: spki })
+  return certificate({ issuer: subject, subject, spki, validity, extensions, scheme })
 }
 
 /** The whole: the same form for both (RFC 2986 §4.2, RFC 5280 §4.1). @param signature as TLS has it: ECDSA in DER. */
