@@ -93,7 +93,7 @@ test('each scheme has its plots: labelled axes with units, and a point for each 
 
 test('it says on what it was measured, and which sessions to configure', async () => {
   const page = await opened(SIZES[1])
-  const text = await page.locator('main').innerText()
+  const text = (await page.locator('main').textContent()) ?? ''
 
   for (const { name, module, token } of report.hsms) {
     expect(text).toContain(name)
@@ -110,25 +110,7 @@ test('it says on what it was measured, and which sessions to configure', async (
 test.each(SIZES)('on a $name screen nothing is wider than it, and all text can be read', async (size) => {
   const page = await opened(size)
 
-  const { scrollWidth, smallest, outside } = await page.evaluate(() => {
-    const texts = [...document.querySelectorAll('svg text, p, td, th, dd, dt, li, summary, h1, h2, h3')]
-    const scaled = (element: Element): number => {
-      const svg = element.closest('svg')
-      const size = Number.parseFloat(getComputedStyle(element).fontSize)
-      return svg === null ? size : (size * svg.getBoundingClientRect().width) / svg.viewBox.baseVal.width
-    }
-    const labels = [...document.querySelectorAll('.plot > svg text')]
-    return {
-      scrollWidth: document.documentElement.scrollWidth,
-      smallest: Math.min(...texts.map(scaled)),
-      // Labels that stick out of their plot would be cut off.
-      outside: labels.filter((label) => {
-        const frame = label.closest('svg')?.getBoundingClientRect()
-        const box = label.getBoundingClientRect()
-        return frame === undefined || box.left < frame.left - 1 || box.right > frame.right + 1
-      }).length,
-    }
-  })
+  const { scrollWidth, smallest, outside } = await page.evaluate<Layout>(LAYOUT)
 
   expect(scrollWidth).toBeLessThanOrEqual(size.width)
   expect(smallest).toBeGreaterThanOrEqual(9)
@@ -142,31 +124,7 @@ test.each(['light', 'dark'] as const)(
     const page = await browser.newPage({ colorScheme, viewport: SIZES[1] })
     await page.goto(url)
 
-    const contrasts = await page.evaluate(() => {
-      const luminance = (color: string): number => {
-        const [r = 0, g = 0, b = 0] = (color.match(/\d+/g) ?? []).map((value) => {
-          const part = Number(value) / 255
-          return part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4
-        })
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b
-      }
-      const ratio = (a: string, b: string): number => {
-        const [light = 0, dark = 0] = [luminance(a), luminance(b)].sort((x, y) => y - x)
-        return (light + 0.05) / (dark + 0.05)
-      }
-      const paper = getComputedStyle(document.body).backgroundColor
-      const panel = getComputedStyle(document.querySelector('.plot') ?? document.body).backgroundColor
-      const inks = [...document.querySelectorAll('h1, .soft, td, dt')].map((e) =>
-        ratio(getComputedStyle(e).color, paper),
-      )
-      const ticks = [...document.querySelectorAll('svg .tick')].map((e) =>
-        ratio(getComputedStyle(e).fill, panel),
-      )
-      const lines = [...document.querySelectorAll('svg polyline')].map((e) =>
-        ratio(getComputedStyle(e).stroke, panel),
-      )
-      return { text: Math.min(...inks, ...ticks), lines: Math.min(...lines) }
-    })
+    const contrasts = await page.evaluate<Contrasts>(CONTRASTS)
 
     // WCAG 2.2, 1.4.3 for text and 1.4.11 for graphics.
     expect(contrasts.text).toBeGreaterThanOrEqual(4.5)
@@ -192,3 +150,57 @@ async function opened(viewport: (typeof SIZES)[number]): Promise<Page> {
   await page.goto(url)
   return page
 }
+
+interface Layout {
+  readonly scrollWidth: number
+  /** Height of the smallest text, CSS pixels as they are on the screen. */
+  readonly smallest: number
+  /** Labels that stick out of their plot, and would be cut off. */
+  readonly outside: number
+}
+
+/** Smallest ratios of luminance, WCAG 2.2. */
+interface Contrasts {
+  readonly text: number
+  readonly lines: number
+}
+
+// What runs in the page is text here: the tests are compiled for Node, which has no DOM.
+const LAYOUT = `(() => {
+  const all = (selector) => [...document.querySelectorAll(selector)]
+  const height = (element) => {
+    const svg = element.closest('svg')
+    const size = Number.parseFloat(getComputedStyle(element).fontSize)
+    return svg === null ? size : (size * svg.getBoundingClientRect().width) / svg.viewBox.baseVal.width
+  }
+  const sticksOut = (label) => {
+    const frame = label.closest('svg').getBoundingClientRect()
+    const box = label.getBoundingClientRect()
+    return box.left < frame.left - 1 || box.right > frame.right + 1
+  }
+  return {
+    scrollWidth: document.documentElement.scrollWidth,
+    smallest: Math.min(...all('svg text, p, td, th, dd, dt, li, summary, h1, h2, h3').map(height)),
+    outside: all('.plot > svg text').filter(sticksOut).length,
+  }
+})()`
+const CONTRASTS = `(() => {
+  const all = (selector) => [...document.querySelectorAll(selector)]
+  const luminance = (color) => {
+    const [r, g, b] = color.match(/[0-9]+/g).map((value) => {
+      const part = Number(value) / 255
+      return part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4
+    })
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+  }
+  const ratio = (a, b) => {
+    const [light, dark] = [luminance(a), luminance(b)].sort((x, y) => y - x)
+    return (light + 0.05) / (dark + 0.05)
+  }
+  const paper = getComputedStyle(document.body).backgroundColor
+  const panel = getComputedStyle(document.querySelector('.plot')).backgroundColor
+  const inks = all('h1, .soft, td, dt').map((element) => ratio(getComputedStyle(element).color, paper))
+  const ticks = all('svg .tick').map((element) => ratio(getComputedStyle(element).fill, panel))
+  const lines = all('svg polyline').map((element) => ratio(getComputedStyle(element).stroke, panel))
+  return { text: Math.min(...inks, ...ticks), lines: Math.min(...lines) }
+})()`
