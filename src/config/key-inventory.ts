@@ -68,7 +68,7 @@ export function loadKeyInventory(file: string): KeyInventory {
   )
   const uses = keyEntries(document.value, []).flatMap(({ path, key, chain }): KeyUse[] => {
     const entry = sound(keySchema, key)
-    const resolved = entry && resolveKey(path, entry, hsmNames, context)
+    const resolved = entry && resolveKey(path, entry, hsmNames, context, objectType(entry.uri))
     if (resolved === undefined) return []
     const chainFile = typeof chain === 'string' ? resolve(context.directory, chain) : undefined
     const certificate = chainFile === undefined ? undefined : readCertificateFile(chainFile).certificate
@@ -92,6 +92,11 @@ export function loadKeyInventory(file: string): KeyInventory {
 function auditOf(raw: unknown, hsmNames: ReadonlySet<string>, context: Context): AuditOptions | undefined {
   const report = new Report(parseConfigDocument('', ''))
   return resolveAudit(sound(auditSchema, raw), { hsmNames, certificates: [] }, { ...context, report })
+}
+
+/** Session-ticket keys are wrapped by a secret key; everything else here is done with private ones. */
+function objectType(uri: string): 'private' | 'secret-key' {
+  return /[:;]type=secret-key(?:;|$)/.test(uri) ? 'secret-key' : 'private'
 }
 
 /** Whatever has a PKCS#11 URI, wherever it stands: a purpose that comes later is not forgotten here. */

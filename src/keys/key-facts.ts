@@ -60,8 +60,16 @@ export function keyNameText({ label, id }: Pick<KeyName, 'label' | 'id'>): strin
 }
 
 /** The URI for `key.uri` in a configuration (RFC 7512). */
-export function keyUri({ label, id }: { readonly label: string; readonly id: string }): string {
+export function keyUri({
+  label,
+  id,
+  kind = 'private',
+}: {
+  readonly label: string
+  readonly id: string
+  readonly kind?: TokenKey['kind']
+}): string {
   const idPart = id === '' ? '' : `;id=${id.replace(/../g, '%$&')}`
   const labelPart = label === '' ? '' : `object=${encodeURIComponent(label)}`
-  return `pkcs11:${[labelPart, idPart.slice(1)].filter((part) => part !== '').join(';')};type=private`
+  return `pkcs11:${[labelPart, idPart.slice(1)].filter((part) => part !== '').join(';')};type=${kind === 'secret' ? 'secret-key' : 'private'}`
 }

@@ -31,7 +31,8 @@ export function membersInSameWords(hsms: readonly HsmOptions[], hsm: HsmOptions)
 }
 
 /** Does a URI name this object? */
-export function selects({ label, id }: KeySelector, key: TokenKey): boolean {
+export function selects({ label, id, uri }: KeySelector, key: TokenKey): boolean {
+  if (/[:;]type=secret-key(?:;|$)/.test(uri) !== (key.kind === 'secret')) return false
   const hasLabel = label === undefined || label === key.label
   return hasLabel && (id === undefined || Buffer.from(id).toString('hex') === key.id)
 }

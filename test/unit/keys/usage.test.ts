@@ -41,6 +41,10 @@ test('a URI uses every key that it names, by label, by id, or by both', () => {
   expect(placesOf([use({ label: 'other' })], ['a'])).toBe(0)
 })
 
+test('a secret key and a private key of one name are two keys', () => {
+  expect(placesOf([use({ uri: 'pkcs11:object=web;type=secret-key' })], ['a'])).toBe(0)
+})
+
 test('a key of the same name in another token is another key', () => {
   expect(placesOf([use({ hsms: ['b'] })], ['a'])).toBe(0)
   expect(placesOf([use({ hsms: ['b'] })], ['a', 'b'])).toBe(1)
@@ -56,6 +60,7 @@ test('the name that a member has of its own decides there', () => {
 test('a URI names label and id in their encodings', () => {
   expect(keyUri({ label: 'web ü;', id: '0aff' })).toBe('pkcs11:object=web%20%C3%BC%3B;id=%0a%ff;type=private')
   expect(keyUri({ label: '', id: '01' })).toBe('pkcs11:id=%01;type=private')
+  expect(keyUri({ label: 't', id: '', kind: 'secret' })).toBe('pkcs11:object=t;type=secret-key')
 })
 
 test.each([
