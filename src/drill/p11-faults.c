@@ -374,6 +374,34 @@ static CK_RV FindObjectsFinal(CK_SESSION_HANDLE session) {
   RETURN_LOGGED("C_FindObjectsFinal", real->C_FindObjectsFinal(Untag(session)));
 }
 
+static CK_RV EncryptInit(CK_SESSION_HANDLE session, CK_VOID_PTR mechanism, CK_OBJECT_HANDLE key) {
+  RETURN_FAULT("C_EncryptInit");
+  RETURN_IF_STALE(session);
+  if (Stale(key)) return CKR_KEY_HANDLE_INVALID;
+  RETURN_LOGGED("C_EncryptInit", real->C_EncryptInit(Untag(session), mechanism, Untag(key)));
+}
+
+static CK_RV Encrypt(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG data_bytes, CK_BYTE *output,
+                     CK_ULONG *output_bytes) {
+  RETURN_FAULT("C_Encrypt");
+  RETURN_IF_STALE(session);
+  RETURN_LOGGED("C_Encrypt", real->C_Encrypt(Untag(session), data, data_bytes, output, output_bytes));
+}
+
+static CK_RV DecryptInit(CK_SESSION_HANDLE session, CK_VOID_PTR mechanism, CK_OBJECT_HANDLE key) {
+  RETURN_FAULT("C_DecryptInit");
+  RETURN_IF_STALE(session);
+  if (Stale(key)) return CKR_KEY_HANDLE_INVALID;
+  RETURN_LOGGED("C_DecryptInit", real->C_DecryptInit(Untag(session), mechanism, Untag(key)));
+}
+
+static CK_RV Decrypt(CK_SESSION_HANDLE session, CK_BYTE *data, CK_ULONG data_bytes, CK_BYTE *output,
+                     CK_ULONG *output_bytes) {
+  RETURN_FAULT("C_Decrypt");
+  RETURN_IF_STALE(session);
+  RETURN_LOGGED("C_Decrypt", real->C_Decrypt(Untag(session), data, data_bytes, output, output_bytes));
+}
+
 static CK_RV SignInit(CK_SESSION_HANDLE session, CK_VOID_PTR mechanism, CK_OBJECT_HANDLE key) {
   asked_mechanism = *(const CK_ULONG *)mechanism;  // the first member of CK_MECHANISM
   RETURN_FAULT("C_SignInit");
@@ -434,6 +462,10 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **functions) {
     list.C_FindObjectsInit = FindObjectsInit;
     list.C_FindObjects = FindObjects;
     list.C_FindObjectsFinal = FindObjectsFinal;
+    list.C_EncryptInit = EncryptInit;
+    list.C_Encrypt = Encrypt;
+    list.C_DecryptInit = DecryptInit;
+    list.C_Decrypt = Decrypt;
     list.C_SignInit = SignInit;
     list.C_Sign = Sign;
   }

@@ -78,7 +78,12 @@ typedef struct {
   CK_RV (*C_FindObjectsInit)(CK_SESSION_HANDLE, CK_VOID_PTR, CK_ULONG);
   CK_RV (*C_FindObjects)(CK_SESSION_HANDLE, CK_OBJECT_HANDLE *, CK_ULONG, CK_ULONG *);
   CK_RV (*C_FindObjectsFinal)(CK_SESSION_HANDLE);
-  void *skipped_C_EncryptInit_to_C_DigestFinal[13];
+  CK_RV (*C_EncryptInit)(CK_SESSION_HANDLE, CK_VOID_PTR, CK_OBJECT_HANDLE);
+  CK_RV (*C_Encrypt)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+  void *skipped_C_EncryptUpdate_and_C_EncryptFinal[2];
+  CK_RV (*C_DecryptInit)(CK_SESSION_HANDLE, CK_VOID_PTR, CK_OBJECT_HANDLE);
+  CK_RV (*C_Decrypt)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
+  void *skipped_C_DecryptUpdate_to_C_DigestFinal[7];
   CK_RV (*C_SignInit)(CK_SESSION_HANDLE, CK_VOID_PTR, CK_OBJECT_HANDLE);
   CK_RV (*C_Sign)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
   void *skipped_C_SignUpdate_to_C_WaitForSlotEvent[24];

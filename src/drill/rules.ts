@@ -27,6 +27,10 @@ export const CALLS = [
   'C_FindObjectsInit',
   'C_FindObjects',
   'C_FindObjectsFinal',
+  'C_EncryptInit',
+  'C_Encrypt',
+  'C_DecryptInit',
+  'C_Decrypt',
   'C_SignInit',
   'C_Sign',
 ] as const
