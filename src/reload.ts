@@ -49,6 +49,8 @@ export class Reloads {
   #running: Promise<void> | undefined
   #again: NodeJS.Timeout | undefined
   #last: ReloadStatus | undefined
+  /** What has been changed and is not in force. */
+  readonly #refused = new Set<'configuration' | 'files' | 'client CAs'>()
   #lastOk: string | undefined
 
   constructor(options: ReloadsOptions) {
@@ -94,7 +96,11 @@ export class Reloads {
     this.#last = { time, cause, result, tookMs: Math.round(tookMs), reasons: refused ?? [] }
     const { reloads, lastReloadSuccessful, lastReloadSuccess } = this.#options.metrics
     reloads.labels(result).inc()
-    lastReloadSuccessful.set(result === 'ok' ? 1 : 0)
+    const part = cause === 'HUP' ? 'configuration' : cause
+    if (result === 'refused') this.#refused.add(part)
+    else if (part === 'configuration') this.#refused.clear()
+    else this.#refused.delete(part)
+    lastReloadSuccessful.set(this.#refused.size === 0 ? 1 : 0)
     if (result === 'refused') return
     this.#lastOk = time
     lastReloadSuccess.set(Date.now() / 1000)

@@ -276,7 +276,7 @@ export function createMetrics() {
     }),
     lastReloadSuccessful: new Gauge({
       name: 'sealgate_last_reload_successful',
-      help: '1 when the last one was taken up, or there was none yet; 0 when it was refused.',
+      help: '1 when everything that was changed is in force; 0 when a change was refused, until one like it is taken up.',
       registers,
     }),
     lastReloadSuccess: new Gauge({
