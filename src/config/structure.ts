@@ -59,7 +59,8 @@ function findingsOf(issue: z.core.$ZodIssue, parents: Path): Finding[] {
     )
     if (meant !== undefined) return meant.flatMap((inner) => findingsOf(inner, path))
   }
-  if (isPin(path)) return [{ code: 'ERR_CONFIG_SECRET', path, message: PIN_CURE, at: 'value' }]
+  const cure = secretCure(path)
+  if (cure !== undefined) return [{ code: 'ERR_CONFIG_SECRET', path, message: cure, at: 'value' }]
   return [
     {
       code: 'ERR_CONFIG_VALUE',
@@ -117,14 +118,17 @@ function isObject(value: unknown): value is object {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
-/** `hsms.NAME.pin` itself: whatever stands there instead of a map may be the PIN, and is never repeated. */
-function isPin(path: Path): boolean {
-  return path.length === 3 && path[0] === 'hsms' && path[2] === 'pin'
+/** Whatever stands there instead of a map may be the secret itself, and is never repeated. */
+function secretCure(path: Path): string | undefined {
+  if (path.length === 3 && path[0] === 'hsms' && path[2] === 'pin') return PIN_CURE
+  return path.join('.') === 'tls.tickets.shared.redis.password' ? PASSWORD_CURE : undefined
 }
 
 const KNOWN_KEYS_SEPARATOR = ' '
 const PIN_CURE =
   'the PIN is not written here: put it into a file that only Sealgate can read and write pin: { file: /run/secrets/hsm.pin }'
+const PASSWORD_CURE =
+  'the password is not written here: put it into a file that only Sealgate can read and write password: { file: /run/secrets/redis }'
 const TYPE_NAMES: Readonly<Record<string, string>> = {
   string: 'text',
   number: 'a number',
