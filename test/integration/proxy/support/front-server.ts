@@ -117,10 +117,10 @@ export async function closedPort(): Promise<number> {
   return free
 }
 
-function upstreamOptions(
+export function upstreamOptions(
   name: string,
   ports: readonly number[],
-  overrides: Partial<UpstreamOptions> | undefined,
+  overrides?: Partial<UpstreamOptions>,
 ): UpstreamOptions {
   return {
     name,
