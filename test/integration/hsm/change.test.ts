@@ -176,6 +176,31 @@ test('a PIN that was refused is not tried again by the next change, until its fi
   token.tool(['--login', '--pin', token.pin, '--list-objects'])
 })
 
+test('a member that has given up over its PIN tries again when the file has changed, and not before', async () => {
+  const pinFile = join(hsm.directory, 'later.pin')
+  writeFileSync(pinFile, '00000000\n')
+  const second = { ...member(), name: 'hsm-b', pin: { file: pinFile } }
+  const next = { ...state(['ec'], ['hsm-a', 'hsm-b']), hsms: [member(), second] }
+  const before = faults.calls('C_Login')
+  const first = running.service.change(next)
+  await first.prove(LIMIT_MS)
+  first.commit(LINGER_MS)
+  await eventually(() => stateOf('hsm-b') === 'failed', 'the PIN is refused')
+
+  const same = running.service.change(next)
+  expect(same.restarted).toEqual([])
+  same.commit(LINGER_MS)
+  expect(faults.calls('C_Login') - before).toBe(1)
+
+  writeFileSync(pinFile, `${token.pin}\n`)
+  const cured = running.service.change(next)
+  expect(cured.restarted).toEqual(['hsm-b'])
+  await cured.prove(LIMIT_MS)
+  cured.commit(LINGER_MS)
+  await eventually(() => stateOf('hsm-b') === 'up', 'hsm-b signs')
+  token.tool(['--login', '--pin', token.pin, '--list-objects'])
+})
+
 async function abandoned(change: SigningChange): Promise<void> {
   try {
     await change.prove(LIMIT_MS)
@@ -204,6 +229,10 @@ function spki(label: string): Buffer {
   const found = keys.get(label)
   if (found === undefined) throw new Error(`no key ${label}`)
   return found
+}
+
+function stateOf(name: string): string | undefined {
+  return running.service.status().find((each) => each.name === name)?.state
 }
 
 function pidOf(name: string): number {
