@@ -1,0 +1,74 @@
+/** A rotation that is interrupted, done by hand, or given up. */
+
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { KeyOwner } from '../support/key-owner.ts'
+
+let owner: KeyOwner
+
+beforeEach(async () => {
+  owner = await KeyOwner.create(NOBODY)
+})
+
+afterEach(() => owner?.[Symbol.dispose]())
+
+test('a rotation that was interrupted goes on where it was, with the key that it had made', async () => {
+  await owner.birth()
+  await owner.keys('rotate')
+  const state = join(owner.directory, 'sealgate.yaml.rotation.www.pem.json')
+  const made = JSON.parse(readFileSync(state, 'utf8'))
+  // As after a kill between the work and the note of it.
+  writeFileSync(
+    state,
+    JSON.stringify({ ...made, step: 'planned', new: { ...made.new, key: { ...made.new.key, spki: null } } }),
+  )
+
+  const again = await owner.keysJson('rotate')
+
+  expect(again.rotation.new.key).toEqual(made.new.key)
+  const { hsms } = await owner.keysJson('list')
+  expect(hsms[0].keys).toHaveLength(2)
+  expect((await owner.keys('rotate', '--status')).stdout).toMatch(/www\.pem: requested/)
+  const inUse = await owner.refused(
+    ['destroy', '--label', made.new.key.label, '--confirm', made.new.key.label],
+    78,
+  )
+  expect(inUse).toMatch(/a rotation needs the key/)
+}, 60_000)
+
+test('with --print nothing is changed, and the change that somebody has made is taken up', async () => {
+  await owner.birth()
+  await owner.keys('rotate', '--overlap', '1s')
+  await owner.certify(owner.requestFile(), 'second.pem')
+  const before = readFileSync(owner.config, 'utf8')
+
+  const printed = await owner.keys('rotate', '--chain', join(owner.directory, 'second.pem'), '--print')
+
+  expect(readFileSync(owner.config, 'utf8')).toBe(before)
+  const changes = [...printed.stdout.matchAll(/ {2}- (.*)\n {2}\+ (.*)\n/g)]
+  expect(changes).toHaveLength(2)
+  const byHand = changes.reduce((text, [, from = '', to = '']) => text.replace(from, to), before)
+  writeFileSync(owner.config, byHand)
+  expect((await owner.keys('rotate', '--in-force')).stdout).toMatch(
+    /in force: .*\nWaits for the end of the overlap/,
+  )
+  expect(await owner.untilRetired('--in-force')).toContain('The rotation has ended')
+}, 60_000)
+
+test('a rotation that is given up leaves the old key and the configuration', async () => {
+  await owner.birth()
+  const before = readFileSync(owner.config, 'utf8')
+  const begun = await owner.keysJson('rotate')
+
+  await owner.refused(['rotate', '--abort', '--confirm', 'www'], 64)
+  const abandoned = await owner.keys('rotate', '--abort', '--confirm', begun.rotation.new.key.label)
+
+  expect(abandoned.stdout).toContain('was destroyed')
+  const { hsms } = await owner.keysJson('list')
+  expect(hsms[0].keys.map(({ label }: { label: string }) => label)).toEqual(['www'])
+  expect(readFileSync(owner.config, 'utf8')).toBe(before)
+}, 60_000)
+
+/** No proxy runs here, so nobody asks the upstream. */
+const NOBODY = 9
