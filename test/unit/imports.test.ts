@@ -39,7 +39,7 @@ const TABLE: Readonly<Record<string, Rule>> = {
     types: ['hsm/options'],
   },
   doctor: {
-    may: ['config/tls-listeners', 'drill/module', 'hsm', 'native', 'tls', 'token'],
+    may: ['config/tls-listeners', 'drill/module', 'hsm', 'keys/token-key', 'native', 'tls', 'token'],
     types: ['config/config'],
   },
   drill: { may: ['config/nearest', 'hsm/ckr'] },

@@ -11,7 +11,7 @@ export function endingFindings(examination: Examination, findings: Findings): vo
   const cause = endedBy(examination)
   // The module's own findings have said these.
   if (end.how === 'failed' && (cause === undefined || cause.call === 'C_Initialize')) return
-  const { call = 'a call', about = '' } = examination.lastCall ?? {}
+  const { call = 'its child process, before the first call', about = '' } = examination.lastCall ?? {}
   const where = about === '' ? call : `${call} (${about})`
   const rest = call === 'C_Finalize' ? '' : '; what comes after it was not looked at'
   switch (end.how) {

@@ -12,6 +12,8 @@ import { SoftHsm, type SoftToken } from '../../support/softhsm.ts'
 import { CKR_NAMES } from './return-values.ts'
 
 const UNAVAILABLE = 69
+// The child process starts within it, on a machine with other work too.
+const HANG_LIMIT_MS = 3000
 
 let hsm: SoftHsm
 let token: SoftToken
@@ -59,10 +61,10 @@ describe.each(CALLS)('%s', (call) => {
     faults.set(`${call} hang`)
     const startedMs = performance.now()
 
-    const findings = await examine(1500)
+    const findings = await examine(HANG_LIMIT_MS)
 
     expectError(findings, 'module.hung', call)
-    expect(performance.now() - startedMs).toBeLessThan(15_000)
+    expect(performance.now() - startedMs).toBeLessThan(20_000)
   })
 
   test('that crashes is named', async () => {
