@@ -28,6 +28,11 @@ export function formatShare(share: number): string {
   return `${formatNumber(share * 100)} %`
 }
 
+/** 1 session, 2 sessions. */
+export function sessionsText(sessions: number): string {
+  return sessions === 1 ? '1 session' : `${sessions} sessions`
+}
+
 function joined(large: number, largeUnit: string, small: number, smallUnit: string): string {
   return small === 0 ? `${large} ${largeUnit}` : `${large} ${largeUnit} ${small} ${smallUnit}`
 }

@@ -1,7 +1,7 @@
 /** The report of `bench sign` as one HTML file that needs nothing else: for who was not there when it was measured. */
 
 import { machineText } from '../machine.ts'
-import { formatMs, formatNumber, formatSeconds, formatShare } from '../numbers.ts'
+import { formatMs, formatNumber, formatSeconds, formatShare, sessionsText } from '../numbers.ts'
 import { adviceFor, PLANNED_UTILISATION } from '../sign/advice.ts'
 import { html, type Markup, NOTHING } from './markup.ts'
 import { costPlot, latencyPlot, pathText, throughputPlot } from './series-plots.ts'
@@ -54,7 +54,7 @@ function cards({ series }: SignReport): Markup {
     const each = first.members.length > 1 ? ' each' : ''
     return [
       html`<li><div><span class="value">${formatNumber(first.knee.rate)}</span> <span class="unit">signatures/s</span></div>
-<div class="what"><code>${scheme}</code><br>${membersText(first)}, ${first.knee.sessions} sessions${each}, p99 ${formatMs(p99)}</div></li>`,
+<div class="what"><code>${scheme}</code><br>${membersText(first)}, ${sessionsText(first.knee.sessions)}${each}, p99 ${formatMs(p99)}</div></li>`,
     ]
   })
   return best.length === 0 ? NOTHING : html`<ul class="cards">${best}</ul>`
@@ -112,7 +112,9 @@ ${PERCENTILES.map((name) => html`<td>${formatMs(step.latencyMs[name])}</td>`)}
 <td>${step.inFlightLimit ?? '–'}</td><td class="text">${remarks(step)}</td></tr>`,
   )
   const found =
-    knee === null ? 'no knee' : `knee at ${knee.sessions} sessions, ${formatNumber(knee.rate)} signatures/s`
+    knee === null
+      ? 'no knee'
+      : `knee at ${sessionsText(knee.sessions)}, ${formatNumber(knee.rate)} signatures/s`
   return html`<details>
 <summary><strong>${pathText(series)}</strong>: ${found}. Stopped: ${stop.text}.</summary>
 <div class="scroll"><table>

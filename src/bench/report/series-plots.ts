@@ -1,6 +1,6 @@
 /** The plots of one scheme: how much it signs, and how long that takes, against sessions. */
 
-import { formatMs, formatNumber, formatShare } from '../numbers.ts'
+import { formatMs, formatNumber, formatShare, sessionsText } from '../numbers.ts'
 import type { Markup } from './markup.ts'
 import { type PlotLine, plot } from './plot.ts'
 import { linearScale, logScale, stepScale } from './scale.ts'
@@ -18,7 +18,7 @@ export function throughputPlot(series: readonly Series[], id: string): Markup {
         y: rate,
         error: rateError,
         ringed: sessions === each.knee?.sessions,
-        tooltip: `${sessions} sessions: ${formatNumber(rate)} signatures/s ± ${formatShare(rate === 0 ? 0 : rateError / rate)}`,
+        tooltip: `${sessionsText(sessions)}: ${formatNumber(rate)} signatures/s ± ${formatShare(rate === 0 ? 0 : rateError / rate)}`,
       })),
     }),
   )
@@ -46,7 +46,7 @@ export function latencyPlot(series: Series, id: string): Markup {
       points: steps.map((step) => ({
         x: step.sessions,
         y: of(step),
-        tooltip: `${step.sessions} sessions, ${formatNumber(step.rate)} signatures/s: ${formatMs(of(step))}`,
+        tooltip: `${sessionsText(step.sessions)}, ${formatNumber(step.rate)} signatures/s: ${formatMs(of(step))}`,
       })),
     }),
   )
@@ -77,7 +77,7 @@ export function costPlot(series: readonly Series[], id: string): Markup {
           x: rate,
           y: latencyMs.p99,
           ringed: sessions === each.knee?.sessions,
-          tooltip: `${sessions} sessions: ${formatNumber(rate)} signatures/s, p99 ${formatMs(latencyMs.p99)}`,
+          tooltip: `${sessionsText(sessions)}: ${formatNumber(rate)} signatures/s, p99 ${formatMs(latencyMs.p99)}`,
         })),
     }),
   )

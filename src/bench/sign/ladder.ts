@@ -5,6 +5,7 @@
  * is in flight is rate × latency, so when the rate stays, the latency grows as the sessions do.
  */
 
+import { sessionsText } from '../numbers.ts'
 import type { Step, Stop } from '../report/sign-report.ts'
 
 /** 1, 2, 4, … and the limit itself. */
@@ -40,7 +41,7 @@ export function stopAfter(steps: readonly Step[]): Stop | undefined {
   if (!(flat || collapsed) || slower < SLOWER) return undefined
   return {
     reason: 'knee',
-    text: `${last.sessions} sessions sign ${percent(last.rate / best.rate - 1)} compared with ${best.sessions}, and take ${slower.toFixed(1)} times as long`,
+    text: `${sessionsText(last.sessions)} sign ${percent(last.rate / best.rate - 1)} compared with ${best.sessions}, and take ${slower.toFixed(1)} times as long`,
   }
 }
 
@@ -61,7 +62,10 @@ export function endOf(steps: readonly Step[], { limited }: { readonly limited: b
       ? `; the last step still brought ${percent(last.rate / before.rate - 1)}, the knee may be further up`
       : ''
   return limited
-    ? { reason: 'token-limit', text: `${sessionsText(last?.sessions ?? 0)} is all there is${growth}` }
+    ? {
+        reason: 'token-limit',
+        text: `the ladder ended at ${sessionsText(last?.sessions ?? 0)}, the token gives no more${growth}`,
+      }
     : { reason: 'ladder-end', text: `no more steps were asked for${growth}` }
 }
 
@@ -72,10 +76,6 @@ export function failuresOf({ errors }: Pick<Step, 'errors'>): number {
 function commonest({ errors }: Step): string {
   const [most] = Object.entries(errors).sort(([, a], [, b]) => b - a)
   return most === undefined ? '' : `: ${most[0]}`
-}
-
-function sessionsText(sessions: number): string {
-  return sessions === 1 ? '1 session' : `${sessions} sessions`
 }
 
 function percent(share: number): string {

@@ -1,6 +1,6 @@
 /** What is seen of a measurement while it runs: a table that grows, and below it, on a terminal, a line that changes. */
 
-import { formatSeconds } from '../numbers.ts'
+import { formatSeconds, sessionsText } from '../numbers.ts'
 import type { Series, Step } from '../report/sign-report.ts'
 import { endText, headText, STEP_HEADER, stepText } from '../report/text.ts'
 import type { SeriesHead, SignBenchEvents } from './run.ts'
@@ -36,7 +36,7 @@ export class SignProgress implements SignBenchEvents {
 
   stepStarted(sessions: number): void {
     const left = this.#secondsLeft()
-    this.#show(`${this.#head?.scheme ?? ''}: ${sessions} sessions … about ${formatSeconds(left)} left`)
+    this.#show(`${this.#head?.scheme ?? ''}: ${sessionsText(sessions)} … about ${formatSeconds(left)} left`)
   }
 
   stepEnded(step: Step): void {

@@ -162,7 +162,8 @@ class SignBench {
             if (running === undefined) return
             if ('step' in progress) {
               this.#ended(running.steps, progress.step)
-              this.#events.stepStarted(nextRung(this.#plan.ladder, progress.step.sessions))
+              const next = nextRung(this.#plan.ladder, progress.step.sessions)
+              if (next !== undefined) this.#events.stepStarted(next)
               return
             }
             this.#finish(running.head, running.steps, progress.stop)
@@ -291,8 +292,9 @@ function namesOf(hsms: Group['hsms']): string {
   return hsms.map(({ name }) => name).join(' + ')
 }
 
-function nextRung(ladder: readonly number[] | undefined, sessions: number): number {
-  return ladder?.find((rung) => rung > sessions) ?? sessions * 2
+/** undefined: that was the last one that was asked for. */
+function nextRung(ladder: readonly number[] | undefined, sessions: number): number | undefined {
+  return ladder === undefined ? sessions * 2 : ladder.find((rung) => rung > sessions)
 }
 
 const INTERRUPTED: Stop = { reason: 'interrupted', text: 'the run was stopped' }
