@@ -34,11 +34,10 @@ export function stopAfter(steps: readonly Step[]): Stop | undefined {
   const best = kneeOf(earlier)
   const [before] = earlier.slice(-1)
   if (best === undefined || before === undefined) return undefined
-  // One step without growth may be chance; two in a row are the knee, and so is one that has cost a third of the rate.
+  // One step without growth may be chance, also when its rate has collapsed; two in a row are the knee.
   const flat = [last, before].every((step) => step.sessions > best.sessions && step.rate < best.rate * GROWTH)
-  const collapsed = last.rate < best.rate * COLLAPSE
   const slower = last.latencyMs.mean / Math.max(best.meanMs, Number.EPSILON)
-  if (!(flat || collapsed) || slower < SLOWER) return undefined
+  if (!flat || slower < SLOWER) return undefined
   return {
     reason: 'knee',
     text: `${sessionsText(last.sessions)} sign ${percent(last.rate / best.rate - 1)} compared with ${best.sessions}, and take ${slower.toFixed(1)} times as long`,
@@ -86,5 +85,4 @@ function percent(share: number): string {
 // Less is within what repeated measurements differ by.
 const GROWTH = 1.05
 const NEAR_BEST = 0.95
-const COLLAPSE = 0.67
 const SLOWER = 1.3

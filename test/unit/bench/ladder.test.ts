@@ -28,8 +28,12 @@ test('no growth with the same latency is not the knee: the HSM waits for somebod
   expect(stopAfter(steps)).toBeUndefined()
 })
 
-test('a rate that collapses ends it at once', () => {
-  expect(stopAfter([step(8, 4000), step(16, 2000)])).toMatchObject({ reason: 'knee' })
+test('a rate that collapses once may be chance: the next step decides', () => {
+  const collapsed = [step(4, 2100), step(8, 4000), step(16, 2000)]
+
+  expect(stopAfter(collapsed)).toBeUndefined()
+  expect(stopAfter([...collapsed, step(32, 2100)])).toMatchObject({ reason: 'knee' })
+  expect(stopAfter([...collapsed, step(32, 6000)])).toBeUndefined()
 })
 
 test('a step in which nothing was signed ends it with the reason', () => {
