@@ -35,6 +35,7 @@ test('a good configuration is ready: every HSM, key and certificate is named, an
 
   expect(stderr).toBe('')
   expect(stdout).toMatch(/^ready/m)
+  expect(stdout).not.toContain(site.token.pin)
   expect(status).toBe(0)
   for (const says of [
     /ok +the module loads and starts: SoftHSM, Implementation of PKCS11/,
@@ -189,6 +190,21 @@ describe('a bare module', () => {
     expect(stdout).toMatch(/→ set SOFTHSM2_CONF in env to its configuration file/)
   })
 
+  test('the PIN may come from the environment, and is not shown', async () => {
+    const args = [
+      '--module',
+      site.softHsm.module,
+      '--env',
+      `SOFTHSM2_CONF=${site.softHsm.conf}`,
+      '--pin-env',
+      'DOCTOR_PIN',
+    ]
+    const { stdout } = await doctor(args, { ...process.env, DOCTOR_PIN: site.token.pin })
+
+    expect(stdout).toMatch(/ok +the token has accepted the PIN/)
+    expect(stdout).not.toContain(site.token.pin)
+  })
+
   test('NSS without its database, and with it', async () => {
     using nss = new NssDatabase()
     const without = await doctor(['--module', nss.module])
@@ -316,8 +332,8 @@ test.each([
 })
 
 /** In UTF-8, unlike other tools' output. */
-async function doctor(args: readonly string[]): Promise<Outcome> {
-  const { status, stdout, stderr } = await sealgateCommand(['doctor', ...args])
+async function doctor(args: readonly string[], env = process.env): Promise<Outcome> {
+  const { status, stdout, stderr } = await sealgateCommand(['doctor', ...args], env)
   const decode = (text: string): string => Buffer.from(text, 'latin1').toString('utf8')
   return { status, stdout: decode(stdout), stderr: decode(stderr) }
 }
