@@ -1,13 +1,15 @@
 /** The certificates of the configuration and the HSMs behind their keys: who can be served, who cannot, and why. */
 
 import type { Config } from './config/config.ts'
-import { HsmError } from './errors.ts'
+import { problemsAt } from './config/places.ts'
+import { HsmError, problemText } from './errors.ts'
 import {
   type KeyOutlook,
   type ServiceKey,
   SigningService,
   type SigningServiceOptions,
   type SigningState,
+  UnprovedKeys,
 } from './hsm/signing-service.ts'
 import type { SigningKey } from './signing.ts'
 
@@ -17,7 +19,7 @@ export interface CertificatesChange {
   readonly restarted: readonly string[]
   /** Of the certificate at that place in the new configuration. */
   key(index: number): ServiceKey
-  /** Lets every new key sign. @throws {HsmError} when one does not, within `limitMs`. */
+  /** Lets every new key sign. @throws {HsmError} when one does not, within `limitMs`, with its place in the file. */
   prove(limitMs: number): Promise<void>
   /** @param lingerMs how long the keys of before may still be asked. */
   commit(lingerMs: number): void
@@ -40,7 +42,13 @@ export class Certificates {
     return {
       restarted: change.restarted,
       key: (index) => change.key(index),
-      prove: (limitMs) => change.prove(limitMs),
+      prove: async (limitMs) => {
+        try {
+          await change.prove(limitMs)
+        } catch (error) {
+          throw error instanceof UnprovedKeys ? placedError(error, config) : error
+        }
+      },
       commit: (lingerMs) => {
         change.commit(lingerMs)
         this.#certificates = config.certificates
@@ -132,6 +140,19 @@ function signingState({ certificates, hsms, signing, audit }: Config): SigningSt
     keys: checkpoint === undefined ? keys : [...keys, { ...checkpoint, purpose: 'audit-checkpoint' }],
     signing,
   }
+}
+
+/** A line for each key, with where it stands in the configuration. */
+function placedError({ keys, errors }: UnprovedKeys, config: Config): HsmError {
+  const found = keys.flatMap(({ places, error: { message } }) =>
+    places.map((place) => ({ path: keyPath(place, config), message })),
+  )
+  const text = problemsAt(config, 'ERR_CONFIG_VALUE', found).map(problemText).join('\n')
+  return new HsmError('ERR_HSM_ALL_FAILED', text, { errors })
+}
+
+function keyPath(place: number, { certificates }: Config): readonly PropertyKey[] {
+  return place < certificates.length ? ['certificates', place, 'key'] : ['audit', 'checkpoint', 'key']
 }
 
 const DAY_MS = 24 * 3600 * 1000

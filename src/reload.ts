@@ -190,7 +190,8 @@ function reasonsOf(error: unknown): readonly string[] {
 
 /** An HSM that is away comes back; a key that is not there yet may be on its way. A PIN is not tried again. */
 function healsByItself(error: unknown): boolean {
-  return error instanceof HsmError && error.code !== 'ERR_HSM_PIN'
+  if (!(error instanceof HsmError)) return false
+  return ![error, ...error.errors].some((each) => each instanceof HsmError && each.code === 'ERR_HSM_PIN')
 }
 
 /** Nobody is told that an HSM is back that no host of ours looks for. */

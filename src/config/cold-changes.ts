@@ -6,7 +6,8 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { ConfigProblem } from '../errors.ts'
 import type { Config, ListenerOptions } from './config.ts'
-import { type Path, parseConfigDocument, pathText } from './document.ts'
+import type { Path } from './document.ts'
+import { problemsAt } from './places.ts'
 
 /** @returns one problem for each key whose change needs a restart; empty when the next configuration can be applied. */
 export function coldChanges(now: Config, next: Config): readonly ConfigProblem[] {
@@ -16,15 +17,7 @@ export function coldChanges(now: Config, next: Config): readonly ConfigProblem[]
     ),
     ...listenerChanges(now.listeners, next.listeners),
   ]
-  if (changed.length === 0) return []
-  const document = parseConfigDocument(next.file, next.text)
-  return changed.map(({ path, message }) => ({
-    code: 'ERR_CONFIG_RESTART',
-    file: next.file,
-    ...document.place(path, 'value'),
-    path: pathText(path),
-    message,
-  }))
+  return problemsAt(next, 'ERR_CONFIG_RESTART', changed)
 }
 
 /** Sections that are not the same, those whose files have changed included. */

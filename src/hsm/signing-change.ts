@@ -4,7 +4,7 @@
  */
 
 import { setTimeout as delay } from 'node:timers/promises'
-import { HsmError } from '../errors.ts'
+import { type ErrorCode, HsmError } from '../errors.ts'
 import type { SigningKey } from '../signing.ts'
 import type { AbilityGap } from './ability-gaps.ts'
 import type { Generation, PlacedKey } from './generation.ts'
@@ -25,6 +25,27 @@ export interface SigningChangeParts {
   readonly commit: (next: Generation, lingerMs: number) => void
   /** Ends what only this one has. */
   readonly end: (next: Generation) => Promise<void>
+}
+
+export interface UnprovedKey {
+  /** Where it stands in the keys of the new state; more than one certificate may have it. */
+  readonly places: readonly number[]
+  readonly error: HsmError
+}
+
+/** Keys that nobody has signed with in time. */
+export class UnprovedKeys extends HsmError {
+  readonly keys: readonly UnprovedKey[]
+
+  constructor(keys: readonly UnprovedKey[]) {
+    const errors = keys.map(({ error }) => error)
+    const [first] = errors
+    const code = errors.length === 1 && first !== undefined ? first.code : 'ERR_HSM_ALL_FAILED'
+    super(isHsmCode(code) ? code : 'ERR_HSM_ALL_FAILED', errors.map(({ message }) => message).join('\n'), {
+      errors,
+    })
+    this.keys = keys
+  }
 }
 
 /** To be ended by `commit` or `abandon`, once. */
@@ -60,8 +81,8 @@ export class SigningChange {
    * Starts the new hosts and waits for their test signatures: of every key that is new, and of every key that can be signed
    * with now. One member is enough for each; one that is away may come later.
    *
-   * @throws {HsmError} when a key is not signed with by any member, as soon as all have had their first try, or after
-   *   `limitMs`; or when the change was abandoned meanwhile.
+   * @throws {UnprovedKeys} when a key is not signed with by any member, as soon as all have had their first try, or after
+   *   `limitMs`; {HsmError} `ERR_HSM_CLOSED` when the change was abandoned meanwhile.
    */
   async prove(limitMs: number): Promise<void> {
     const tries = Promise.all(this.#fresh.map((member) => member.start()))
@@ -76,13 +97,9 @@ export class SigningChange {
     late.abort()
     this.#looked = undefined
     if (this.#state !== 'open') throw new HsmError('ERR_HSM_CLOSED', 'the change of keys was given up')
-    const problems = this.#unproved().map(({ key, identity }) => unprovedError(key, identity, limitMs))
-    const [first, ...more] = new Map(problems.map((problem) => [problem.message, problem])).values()
-    if (first === undefined) return
-    if (more.length === 0) throw first
-    throw new HsmError('ERR_HSM_ALL_FAILED', [first, ...more].map(({ message }) => message).join('\n'), {
-      errors: [first, ...more],
-    })
+    const unproved = this.#unproved()
+    if (unproved.length > 0)
+      throw new UnprovedKeys(unproved.map((placed) => this.#problemOf(placed, limitMs)))
   }
 
   /** From now on these keys sign. @param lingerMs how long those of before may still be asked. */
@@ -105,8 +122,13 @@ export class SigningChange {
     this.#looked?.()
   }
 
+  #problemOf({ key, identity }: PlacedKey, limitMs: number): UnprovedKey {
+    const places = this.#next.keys.flatMap((placed, index) => (placed.key === key ? [index] : []))
+    return { places, error: unprovedError(key, identity, limitMs) }
+  }
+
   #unproved(): PlacedKey[] {
-    return this.#required.filter(({ key }) => !key.ready)
+    return [...new Set(this.#required)].filter(({ key }) => !key.ready)
   }
 }
 
@@ -125,4 +147,8 @@ function unprovedError(key: ServiceKey, identity: string, limitMs: number): HsmE
   const uri: unknown = JSON.parse(identity)[0]
   const why = problems.map(({ message }) => message).join('; ') || `no test signature within ${limitMs} ms`
   return new HsmError('ERR_HSM_ALL_FAILED', `no HSM signs with ${uri}: ${why}`, { errors: problems })
+}
+
+function isHsmCode(code: ErrorCode): code is Extract<ErrorCode, `ERR_HSM_${string}`> {
+  return code.startsWith('ERR_HSM_')
 }

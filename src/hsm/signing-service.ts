@@ -18,11 +18,12 @@ import type { HsmOptions, KeyOptions } from './options.ts'
 import type { KeyOutlook } from './outlook.ts'
 import { type Holder, PooledKey } from './pooled-key.ts'
 import { RefusedPins } from './refused-pins.ts'
-import { type ServiceKey, SigningChange } from './signing-change.ts'
+import { type ServiceKey, SigningChange, UnprovedKeys } from './signing-change.ts'
 import type { HsmStatus, KeyStatus } from './status.ts'
 import { WrappingKey } from './wrapping-key.ts'
 
 export type { CertificateKey, HsmStatus, KeyOutlook, KeyStatus, ServiceKey, SigningChange, SigningState }
+export { UnprovedKeys }
 
 export interface SigningServiceOptions extends SigningState {
   readonly log: Log
