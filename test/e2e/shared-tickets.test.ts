@@ -244,6 +244,20 @@ describe('check', () => {
     expect(stdout).toMatch(/^ok +hsm-a +opens the shared ticket keys in/m)
   })
 
+  test('is content with a key that `sealgate keys generate` has made', async () => {
+    const file = join(site.directory, `generate-${++sessions}.yaml`)
+    writeFileSync(file, JSON.stringify(sharing({ directory: folder('generated') })))
+    const made = ['--hsm', 'hsm-a', '--type', 'aes-256', '--label', 'made']
+    expect(await sealgateCommand(['keys', 'generate', '--config', file, ...made])).toMatchObject({
+      status: 0,
+    })
+
+    const { status, stdout } = await check({ directory: folder('with-generated') }, 'made')
+
+    expect(stdout).toMatch(/^ok +hsm-a +wraps ticket keys with pkcs11:object=made/m)
+    expect(status).toBe(0)
+  })
+
   test('refuses a key that can be extracted, and one that is not there', async () => {
     site.token.generateAesKey({ label: 'loose', id: 'a2', extractable: true })
     for (const [label, says] of [

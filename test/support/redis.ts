@@ -1,6 +1,6 @@
-/** A Redis of one's own on loopback, with a password, nothing on disk; it can be stopped and started again. */
+/** A Redis of one's own on loopback, with a password, nothing on disk; it can be stopped and started again, and do TLS. */
 
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
@@ -13,19 +13,28 @@ export class Redis implements AsyncDisposable {
   /** Holds the password, for `password: { file }`. */
   readonly passwordFile: string
   readonly port: number
+  readonly #tls: { readonly port: number; readonly certificate: string } | undefined
   #child: ChildProcess | undefined
 
-  private constructor(port: number, directory: string) {
+  private constructor(port: number, directory: string, tlsPort: number | undefined) {
     this.port = port
+    this.#tls = tlsPort === undefined ? undefined : { port: tlsPort, certificate: selfSigned(directory) }
     this.passwordFile = join(directory, 'redis.password')
     writeFileSync(this.passwordFile, `${this.password}\n`, { mode: 0o600 })
   }
 
-  /** @param directory for its password. */
-  static async start(directory: string): Promise<Redis> {
-    const redis = new Redis(await freePort(), directory)
+  /** @param directory for its password. @param options.tls on a port of its own, beside the other one. */
+  static async start(directory: string, options: { tls?: boolean } = {}): Promise<Redis> {
+    const tlsPort = options.tls === true ? await freePort() : undefined
+    const redis = new Redis(await freePort(), directory, tlsPort)
     await redis.start()
     return redis
+  }
+
+  /** Where it does TLS, with a certificate for `redis.test` that it has signed itself. */
+  get tls(): { readonly url: string; readonly certificate: string } {
+    if (this.#tls === undefined) throw new Error('this Redis does no TLS')
+    return { url: `rediss://127.0.0.1:${this.#tls.port}`, certificate: this.#tls.certificate }
   }
 
   get url(): string {
@@ -42,7 +51,8 @@ export class Redis implements AsyncDisposable {
     })
     child.stdin?.end(
       `bind 127.0.0.1\nport ${this.port}\nsave ""\nappendonly no\nrequirepass ${this.password}\n` +
-        `user reader on >${this.password} ~* +get +getrange +ping +client +select +hello +eval\n`,
+        `user reader on >${this.password} ~* +get +getrange +ping +client +select +hello +eval\n` +
+        this.#tlsLines(),
     )
     await Promise.race([ready(child), failed])
   }
@@ -53,6 +63,12 @@ export class Redis implements AsyncDisposable {
     const ended = once(child, 'exit')
     child.kill('SIGKILL')
     await ended
+  }
+
+  #tlsLines(): string {
+    if (this.#tls === undefined) return ''
+    const { port, certificate } = this.#tls
+    return `tls-port ${port}\ntls-cert-file ${certificate}\ntls-key-file ${certificate}.key\ntls-auth-clients no\n`
   }
 
   /** What lies under this key. */
@@ -79,6 +95,16 @@ export class Redis implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop()
   }
+}
+
+/** Its key is a file, since Redis takes nothing else; it lives as long as the test. */
+function selfSigned(directory: string): string {
+  const certificate = join(directory, 'redis.pem')
+  const files = ['-keyout', `${certificate}.key`, '-out', certificate]
+  const kind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2']
+  const subject = ['-subj', '/CN=redis.test', '-addext', 'subjectAltName=DNS:redis.test']
+  execFileSync('openssl', ['req', '-x509', ...kind, ...subject, ...files], { stdio: 'pipe' })
+  return certificate
 }
 
 async function ready(child: ChildProcess): Promise<void> {

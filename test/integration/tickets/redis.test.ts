@@ -1,5 +1,6 @@
 /** The place is a Redis: comparing and replacing is one step, and a connection that is lost comes back. */
 
+import { readFileSync } from 'node:fs'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import type { SigningService } from '../../../src/hsm/signing-service.ts'
 import type { RedisPlace } from '../../../src/tickets/options.ts'
@@ -22,7 +23,7 @@ beforeAll(async () => {
   const token = softHsm.addToken('web')
   token.generateAesKey({ label: 'tickets', id: 'a1' })
   service = await wrappingService(token.hsmOptions())
-  redis = await Redis.start(softHsm.directory)
+  redis = await Redis.start(softHsm.directory, { tls: true })
 })
 afterAll(async () => {
   await service?.close()
@@ -106,6 +107,22 @@ test('a wrong password is said without saying it, and the right one is taken at 
   expect(JSON.stringify([String(error), error])).not.toContain(wrong)
   password = redis.password
   await vi.waitFor(async () => expect(await store.read()).toBeUndefined(), SOON)
+})
+
+test('rediss: the server is who its certificate says, or nothing is read or written', async () => {
+  const { url, certificate } = redis.tls
+  const ca = readFileSync(certificate, 'utf8')
+  const good = open({ url, ca, serverName: 'redis.test' })
+  expect(await good.replace(undefined, 'over TLS')).toBe(true)
+  expect(await good.read()).toBe('over TLS')
+
+  await expect(open({ url, ca, serverName: 'other.test' }).read()).rejects.toMatchObject({
+    code: 'ERR_TICKETS_PLACE',
+    message: expect.stringContaining("does not match certificate's altnames"),
+  })
+  await expect(open({ url, serverName: 'redis.test' }).read()).rejects.toMatchObject({
+    message: expect.stringContaining('self-signed certificate'),
+  })
 })
 
 test('a Redis that goes is missed but not needed, and taken up again when it is back', async () => {
