@@ -13,11 +13,19 @@ export interface Store {
   readonly members: readonly { readonly hsm: HsmOptions; readonly content: TokenContent }[]
 }
 
-/** Members by the token that they show. One after the other: a module may not like to be loaded twice at once. */
+/**
+ * Members by the token that they show.
+ *
+ * The first one alone: a PIN that is wrong is not tried by all of them at once. Then the others together, as a proxy has them.
+ */
 export async function readStores(hsms: readonly HsmOptions[]): Promise<readonly Store[]> {
+  const [first, ...rest] = hsms
+  if (first === undefined) return []
+  const contents = [await readToken(first), ...(await Promise.all(rest.map(readToken)))]
   const stores: { token: TokenFacts; members: Store['members'][number][] }[] = []
-  for (const hsm of hsms) {
-    const content = await readToken(hsm)
+  for (const [index, hsm] of hsms.entries()) {
+    const content = contents[index]
+    if (content === undefined) continue
     const store = stores.find(({ token }) => isSameToken(token, content.token))
     if (store === undefined) stores.push({ token: content.token, members: [{ hsm, content }] })
     else store.members.push({ hsm, content })
@@ -48,7 +56,7 @@ export async function generateInCluster(
   const [first, ...rest] = store.members
   if (first === undefined) throw new SealgateError('ERR_USAGE', 'there is no HSM to generate a key in')
   const made = await generateKey(first.hsm, args)
-  for (const { hsm } of rest) await untilSeen(hsm, made)
+  await Promise.all(rest.map(({ hsm }) => untilSeen(hsm, made)))
   return made
 }
 

@@ -69,7 +69,7 @@ test('a certificate that does not fit is refused, and the place of the old one s
   expect(readdirSync(owner.directory).filter((name) => name.endsWith('.bak'))).toEqual([])
   await owner.keys('import-cert', '--chain', join(owner.directory, 'fewer.pem'), '--fewer-names')
   expect(readdirSync(owner.directory).filter((name) => /^www\.pem\..*\.bak$/.test(name))).toHaveLength(1)
-}, 90_000)
+}, 180_000)
 
 test('what is wrong is said with the cure, without a stack trace, and nothing happens', async () => {
   await owner.birth()
@@ -140,7 +140,7 @@ test('what is wrong is said with the cure, without a stack trace, and nothing ha
   }
   const { hsms } = await owner.keysJson('list')
   expect(hsms[0].keys).toHaveLength(1)
-}, 90_000)
+}, 180_000)
 
 test('a wrong PIN is tried once, though two members lead to the token', async () => {
   writeFileSync(owner.token.pinFile, 'wrong\n')

@@ -35,7 +35,7 @@ test('a rotation that was interrupted goes on where it was, with the key that it
     78,
   )
   expect(inUse).toMatch(/a rotation needs the key/)
-}, 60_000)
+}, 180_000)
 
 test('with --print nothing is changed, and the change that somebody has made is taken up', async () => {
   await owner.birth()
@@ -54,7 +54,7 @@ test('with --print nothing is changed, and the change that somebody has made is 
     /in force: .*\nWaits for the end of the overlap/,
   )
   expect(await owner.untilRetired('--in-force')).toContain('The rotation has ended')
-}, 60_000)
+}, 180_000)
 
 test('a rotation that is given up leaves the old key and the configuration', async () => {
   await owner.birth()
@@ -68,7 +68,7 @@ test('a rotation that is given up leaves the old key and the configuration', asy
   const { hsms } = await owner.keysJson('list')
   expect(hsms[0].keys.map(({ label }: { label: string }) => label)).toEqual(['www'])
   expect(readFileSync(owner.config, 'utf8')).toBe(before)
-}, 60_000)
+}, 180_000)
 
 /** No proxy runs here, so nobody asks the upstream. */
 const NOBODY = 9

@@ -67,7 +67,7 @@ test('a key is generated, certified, served, rotated under load without a failed
   expect(readFileSync(owner.config, 'utf8')).toContain('# the site')
   expect(readdirSync(owner.directory).filter((name) => name.includes('.rotation.'))).toEqual([])
   await sealgate.finish()
-}, 120_000)
+}, 180_000)
 
 test('every step is a record, in a chain that verify and the checkpoint key vouch for', async () => {
   const spki = owner.token.generateKey({ label: 'audit', id: 'a0', type: 'EC:prime256v1' })
@@ -106,7 +106,7 @@ test('every step is a record, in a chain that verify and the checkpoint key vouc
   expect(await sealgateCommand(['audit', 'verify', '--public-key', publicKey, journal])).toMatchObject({
     status: 65,
   })
-}, 60_000)
+}, 180_000)
 
 test('a self-signed certificate is one that openssl verifies, for the names and days that were asked', async () => {
   await owner.keys('generate', '--label', 'lab', '--type', 'ed25519')

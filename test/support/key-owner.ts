@@ -36,18 +36,18 @@ export class KeyOwner implements Disposable {
   writeConfig(more = ''): void {
     const hsm = `{ module: ${this.softHsm.module}, token: web, pin: { file: ${this.token.pinFile} }, env: { SOFTHSM2_CONF: ${this.softHsm.conf} } }`
     writeFileSync(
-      config,
+      this.config,
       `hsms:
-    hsm-a: ${hsm}
-    hsm-b: ${hsm}
-  certificates:
-    - chain: www.pem # the site
-      key: { uri: "pkcs11:object=www;type=private", hsms: [hsm-a, hsm-b] }
-  listeners:
-    - { address: "127.0.0.1:0", protocol: http, upstream: app }
-  upstreams: { app: { servers: ["http://127.0.0.1:${this.#ports.upstream}"] } }
-  admin: { address: "127.0.0.1:${this.#ports.admin}" }
-  ${more}`,
+  hsm-a: ${hsm}
+  hsm-b: ${hsm}
+certificates:
+  - chain: www.pem # the site
+    key: { uri: "pkcs11:object=www;type=private", hsms: [hsm-a, hsm-b] }
+listeners:
+  - { address: "127.0.0.1:0", protocol: http, upstream: app }
+upstreams: { app: { servers: ["http://127.0.0.1:${this.#ports.upstream}"] } }
+admin: { address: "127.0.0.1:${this.#ports.admin}" }
+${more}`,
     )
   }
 
@@ -55,17 +55,8 @@ export class KeyOwner implements Disposable {
   async birth(): Promise<void> {
     await this.keys('generate', '--label', 'www')
     const csr = join(this.directory, 'www.csr')
-    await this.keys(
-      'csr',
-      '--label',
-      'www',
-      '--san',
-      'dns:localhost',
-      '--san',
-      'dns:www.example.com',
-      '--out',
-      csr,
-    )
+    const names = ['--san', 'dns:localhost', '--san', 'dns:www.example.com']
+    await this.keys('csr', '--label', 'www', ...names, '--out', csr)
     await this.certify(csr, 'first.pem')
     await this.keys('import-cert', '--chain', join(this.directory, 'first.pem'))
   }
