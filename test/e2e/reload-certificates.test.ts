@@ -190,6 +190,24 @@ test('a ticket from before a renewal resumes after it', async () => {
   expect(stdout).toMatch(/^Reused, TLSv1.3/m)
 })
 
+test('a certificate that expires soon is told once, in the log and in the metric, until it is renewed', async () => {
+  const told = () => sealgate.lines.filter(({ msg }) => msg === 'a certificate expires soon: renew it')
+  const within = async (days: number) =>
+    (await sealgate.metrics()).sum('sealgate_certificate_expiry_warning', { days: String(days) })
+  const [before, spki] = [told().length, site.token.spki('key-1')]
+  const soon = site.certificateFor({ label: 'key-1', spki, names: ['localhost'], days: 5 })
+  await sealgate.reload(config([soon]))
+  await sealgate.reload()
+
+  expect(told().slice(before)).toMatchObject([{ level: 'error', certificate: soon.chain, daysLeft: 4 }])
+  expect([await within(14), await within(7), await within(1)]).toEqual([1, 1, 0])
+
+  const later = site.certificateFor({ label: 'key-1', spki, names: ['localhost'], days: 90 })
+  await sealgate.reload(config([later]))
+  expect(told()).toHaveLength(before + 1)
+  expect(await within(30)).toBe(0)
+})
+
 test('ten HUPs at once are at most one more reload than is under way, and nothing is left of them', async () => {
   const rsa = site.certificate({ names: ['localhost'], type: 'rsa:2048' })
   for (let round = 0; round < 3; round++) {
