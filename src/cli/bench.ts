@@ -1,6 +1,6 @@
 /** `sealgate bench`: what an HSM can do, what a listener can do, and how many HSMs a load needs. */
 
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 
 import { collect } from './bench-options.ts'
 import type { Terminal } from './program.ts'
@@ -48,7 +48,11 @@ function addSign(bench: Command, terminal: Terminal, ended: (status: number) => 
     .option('--sessions <list>', 'only these steps, e.g. 1,2,4 (default: double until the knee or the limit)')
     .option('--seconds <n>', 'length of a step', '3')
     .option('--warm-up <n>', 'seconds of the same load before each step', '1')
-    .option('--path <path>', 'pool (as the proxy signs), raw (PKCS#11 alone) or both', 'both')
+    .addOption(
+      new Option('--path <path>', 'pool (as the proxy signs), raw (PKCS#11 alone) or both')
+        .choices(['pool', 'raw', 'both'])
+        .default('both'),
+    )
     .option('--resumed <share>', 'share of handshakes that tickets resume, for the advice', '0.7')
     .option('--json <file>', 'write the figures, for compare and plan')
     .option('--html <file>', 'write a report with plots, in one file')
@@ -70,7 +74,7 @@ function addHandshake(bench: Command, terminal: Terminal, ended: (status: number
     )
     .option('--connections <n>', 'closed loop: so many at a time (default 64)')
     .option('--resumed <share>', 'share of handshakes that are resumed with a ticket', '0')
-    .option('--tls <version>', '1.3 or 1.2', '1.3')
+    .addOption(new Option('--tls <version>', 'version to speak').choices(['1.2', '1.3']).default('1.3'))
     .option('--alpn <list>', 'protocols to offer, e.g. h2,http/1.1')
     .option('--servername <name>', 'server name to ask for (default: the host of the URL)')
     .option('--cacert <file>', 'CA of the certificate (default: those that Node knows)')

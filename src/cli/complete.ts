@@ -158,5 +158,5 @@ function withoutQuotes(word: string): string {
   return quoted ?? word.replaceAll(/\\(.)/gs, '$1')
 }
 
-const FILES: ReadonlySet<string> = new Set(['file', 'files', 'module'])
+const FILES: ReadonlySet<string> = new Set(['file', 'files', 'module', 'report', 'before', 'after'])
 const FOLDERS: ReadonlySet<string> = new Set(['folder', 'folders', 'directory'])

@@ -112,7 +112,7 @@ test('what is wrong with the target is said, with the cure', async () => {
     [['http://localhost:80'], 64, /is without TLS/],
     [[target, '--rate', '0'], 64, /--rate 0: give a number above 0/],
     [[target, '--rate', '5', '--connections', '5'], 64, /exclude each other/],
-    [[target, '--tls', '1.1'], 64, /--tls 1.1: give 1.2 or 1.3/],
+    [[target, '--tls', '1.1'], 64, /Allowed choices are 1\.2, 1\.3/],
     [[target, '--cacert', '/no/such.pem'], 64, /no\/such\.pem/],
     [[target, '--insecure', '--admin', `http://127.0.0.1:${port}`], 69, /--admin: .*ECONNREFUSED/],
     [[target, '--insecure', '--server-pid', '4194304'], 64, /there is no such process/],

@@ -205,7 +205,7 @@ test.each([
   [['--config', 'CONFIG', '--key', 'pkcs11:object=other'], 64, 'the configuration has no such'],
   [['--config', 'CONFIG', '--certificate', 'nobody.example'], 64, 'the configuration has no such'],
   [['--config', 'CONFIG', '--module', '/x.so'], 64, '--module and --config exclude each other'],
-  [['--config', 'CONFIG', '--path', 'both-of-them'], 64, '--path both-of-them: give pool, raw or both'],
+  [['--config', 'CONFIG', '--path', 'both-of-them'], 64, 'Allowed choices are pool, raw, both'],
   [['--config', 'CONFIG', '--resumed', '1'], 64, 'give a share from 0 to less than 1'],
   [['--config', 'CONFIG', '--json', '/no/such/folder/a.json'], 73, 'there is no such file or folder'],
   [['--config', '/no/such.yaml'], 78, 'no such'],
