@@ -127,17 +127,19 @@ test.each([
   for (const each of series) expectSound(each, [1])
 })
 
-test('an HSM that says busy is reported with how often, and what it signs', async () => {
+test('an HSM that throttles signs what it grants, and raw, where nobody goes easy on it, says busy in the table', async () => {
   const json = bench.path('busy.json')
   bench.faults.set('C_Sign rate 200')
-  const args = [...QUICK, ...EC, '--path', 'pool', '--hsm', 'hsm-b', '--sessions', '4', '--json', json]
+  const args = [...QUICK, ...EC, '--hsm', 'hsm-b', '--sessions', '4', '--json', json]
 
   const { stdout } = await benchSign('--config', bench.config, ...args)
 
-  const step = readSignReport(json).series[0]?.steps[0]
-  expect(step?.throttled).toBeGreaterThan(0)
-  expect(step?.signatures).toBeGreaterThan(0)
-  expect(stdout).toMatch(/said busy \d+/)
+  const [pool, raw] = readSignReport(json).series.map(({ steps }) => steps[0])
+  expect(pool?.signatures).toBeGreaterThan(0)
+  expect(raw?.signatures).toBeGreaterThan(0)
+  expect(raw?.throttled).toBeGreaterThan(0)
+  expect(raw?.errors).toEqual({ CKR_FUNCTION_FAILED: raw?.throttled })
+  expect(stdout).toMatch(/ [0-9]+ . CKR_FUNCTION_FAILED, said busy [0-9]+/)
 })
 
 test('an HSM that fails in the middle is in the table and in the status, with what it said', async () => {
