@@ -101,7 +101,7 @@ test('it says on what it was measured, and which sessions to configure', async (
     expect(text).toContain(token?.serial)
   }
   expect(text).toContain(report.machine.processor)
-  expect(text).toMatch(/in-flight\s+limit/)
+  expect(text).toMatch(/in-flight\s*limit/)
   expect(text).not.toMatch(/NaN|undefined|Infinity/)
   for (const pin of bench.pins) expect(await page.content()).not.toContain(pin)
   await page.close()
