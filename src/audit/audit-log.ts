@@ -15,7 +15,7 @@ import type { SigningKey } from '../signing.ts'
 import { Chain, type Head, jsonFields } from './chain.ts'
 import { Checkpoints } from './checkpoints.ts'
 import type { FileLock } from './file-lock.ts'
-import { keyUseFields } from './key-use-record.ts'
+import { keyUseFields, keyUseType } from './key-use-record.ts'
 import { LogWriter } from './log-writer.ts'
 import { openPlace } from './open-place.ts'
 import type { AuditOptions } from './options.ts'
@@ -126,8 +126,8 @@ export class AuditLog {
       this.#options.metrics.auditLost.inc()
       return
     }
-    this.#append(use.kind === 'signature' ? 'sign' : 'login', keyUseFields(use))
-    if (use.kind === 'login' || use.reason !== 'checkpoint') this.#checkpoints?.recorded()
+    this.#append(keyUseType(use), keyUseFields(use))
+    if (use.kind !== 'signature' || use.reason !== 'checkpoint') this.#checkpoints?.recorded()
   }
 
   /** Signatures may be asked for: their records will fit. Always so, unless `overflow` is `block`. */

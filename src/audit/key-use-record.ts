@@ -2,11 +2,18 @@
 
 import { createHash, hash } from 'node:crypto'
 
-import type { KeyUse, LoginUse, SignatureUse } from '../hsm/key-use.ts'
+import type { KeyUse, LoginUse, SignatureUse, WrapUse } from '../hsm/key-use.ts'
 import { jsonFields } from './chain.ts'
+import type { RecordType } from './record.ts'
 
-/** Fields of a `sign` or a `login` record, see README.md. */
+export function keyUseType(use: KeyUse): RecordType {
+  if (use.kind === 'wrap') return use.direction
+  return use.kind === 'signature' ? 'sign' : 'login'
+}
+
+/** Fields of a `sign`, `login`, `wrap` or `unwrap` record, see README.md. */
 export function keyUseFields(use: KeyUse): string {
+  if (use.kind === 'wrap') return wrapFields(use)
   return use.kind === 'signature' ? signatureFields(use) : loginFields(use)
 }
 
@@ -26,6 +33,10 @@ function signatureFields(use: SignatureUse): string {
     `"result":"${use.result}","used":${use.used},"latencyMs":${Math.round(use.latencyMs * 1000) / 1000},` +
     `"attempt":${use.attempt},"hedge":${use.hedge}${asker},"messageSha256":"${hash('sha256', use.message)}"`
   )
+}
+
+function wrapFields({ hsm, uri, header, result, latencyMs }: WrapUse): string {
+  return jsonFields({ key: { uri }, hsm, result, latencyMs, headerSha256: hash('sha256', header) })
 }
 
 function loginFields({ hsm, token, result }: LoginUse): string {

@@ -18,6 +18,8 @@ export const RECORD_TYPES = [
   'reload',
   'login',
   'sign',
+  'wrap',
+  'unwrap',
   'checkpoint',
   'key',
   'rotation',

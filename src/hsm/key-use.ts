@@ -2,11 +2,12 @@
 
 import type { ErrorCode } from '../errors.ts'
 import type { ConnectionFacts, SignatureScheme } from '../signing.ts'
+import type { WrapDirection } from './frames.ts'
 
 /** What a key may sign; the host keeps it to that (host/key-use-policy.ts). No key has two purposes. */
 export type KeyPurpose = 'tls' | 'audit-checkpoint'
 
-export type KeyUse = SignatureUse | LoginUse
+export type KeyUse = SignatureUse | LoginUse | WrapUse
 
 /** Told once for every sign request that reached a host, whether or not anybody got the signature. */
 export interface SignatureUse {
@@ -33,6 +34,19 @@ export interface SignatureUse {
   readonly hedge: boolean
   /** undefined for test signatures. */
   readonly connection: ConnectionFacts | undefined
+}
+
+/** The fleet's ticket keys were wrapped or unwrapped, or an HSM has failed to. */
+export interface WrapUse {
+  readonly kind: 'wrap'
+  readonly direction: WrapDirection
+  readonly hsm: string
+  /** The AES key's URI as configured. */
+  readonly uri: string
+  /** Names and dates of the ticket keys, as they are bound in. */
+  readonly header: Uint8Array
+  readonly result: 'ok' | ErrorCode
+  readonly latencyMs: number
 }
 
 /** A host has opened its token with its PIN, or the token has refused it. */

@@ -160,7 +160,8 @@ export class Member {
     const host = this.#host
     if (this.#state !== 'up' || host === undefined)
       return Promise.reject(this.lastError ?? this.#error('ERR_HSM_SESSION_LOST', `is ${this.#state}`))
-    return this.#wraps.send({
+    const beganMs = performance.now()
+    const asked = this.#wraps.send({
       limitMs,
       send: (request) => host.wrap(request, message),
       late: () => {
@@ -170,6 +171,17 @@ export class Member {
         return this.#error('ERR_HSM_SIGN_TIMEOUT', `did not ${message.direction} within ${limitMs} ms`)
       },
     })
+    const tell = (result: 'ok' | HsmError['code']): void => {
+      const { direction, header } = message
+      const latencyMs = performance.now() - beganMs
+      const uri = this.#wrappingKeyUri
+      this.#options.onUse({ kind: 'wrap', direction, hsm: this.name, uri, header, result, latencyMs })
+    }
+    asked.then(
+      () => tell('ok'),
+      (error: unknown) => tell(error instanceof HsmError ? error.code : 'ERR_HSM_FAILED'),
+    )
+    return asked
   }
 
   hasAnsweredSince(nowMs: number): boolean {
@@ -410,9 +422,13 @@ export class Member {
     this.#options.onChange(this)
   }
 
+  get #wrappingKeyUri(): string {
+    return this.#options.hsm.wrappingKey?.uri ?? ''
+  }
+
   #wrapFailed(failure: WrapFailure): HsmError {
     if (failure.reason === 'call') this.metrics.callFailed(returnValue(failure.rv).name)
-    return wrapFailureError(this.name, this.#options.hsm.wrappingKey?.uri ?? 'the wrapping key', failure)
+    return wrapFailureError(this.name, this.#wrappingKeyUri, failure)
   }
 
   /** @returns true when it has said nothing else for too long. */

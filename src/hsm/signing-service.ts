@@ -239,7 +239,7 @@ export class SigningService {
         if (use.kind === 'login') {
           metrics.loggedIn(use.result)
           if (use.result === 'ERR_HSM_PIN') this.#refusedPins.refused(hsm)
-        } else if (use.reason === 'test') metrics.tested(use.result)
+        } else if (use.kind === 'signature' && use.reason === 'test') metrics.tested(use.result)
         options.onUse?.(use)
       },
       onChange: (changed) => this.#memberChanged(changed),

@@ -26,8 +26,8 @@ let places = 0
 beforeAll(async () => {
   const [token, stranger] = [softHsm.addToken('web'), softHsm.addToken('stranger')]
   for (const each of [token, stranger]) each.generateAesKey({ label: 'tickets', id: 'a1' })
-  service = await wrappingService(token.hsmOptions())
-  foreign = await wrappingService(stranger.hsmOptions())
+  service = await wrappingService([token.hsmOptions()])
+  foreign = await wrappingService([stranger.hsmOptions()])
 })
 afterAll(async () => {
   await service?.close()

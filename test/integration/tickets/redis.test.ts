@@ -22,7 +22,7 @@ const nodes: Node[] = []
 beforeAll(async () => {
   const token = softHsm.addToken('web')
   token.generateAesKey({ label: 'tickets', id: 'a1' })
-  service = await wrappingService(token.hsmOptions())
+  service = await wrappingService([token.hsmOptions()])
   redis = await Redis.start(softHsm.directory, { tls: true })
 })
 afterAll(async () => {

@@ -1,6 +1,7 @@
 /** Nodes of a fleet with a real SoftHSM, a real place, and a clock that the test moves. */
 
 import { pino } from 'pino'
+import type { KeyUse } from '../../../src/hsm/key-use.ts'
 import type { HsmOptions } from '../../../src/hsm/options.ts'
 import { SigningService } from '../../../src/hsm/signing-service.ts'
 import type { WrappingKey as HsmWrappingKey } from '../../../src/hsm/wrapping-key.ts'
@@ -17,7 +18,10 @@ export const KEY_URI = 'pkcs11:object=tickets;type=secret-key'
 export const hourly: Schedule = scheduleFor(HOUR_MS)
 
 /** @returns a service whose HSMs hold no key but the one that wraps, and have had their first try. */
-export async function wrappingService(...hsms: readonly HsmOptions[]): Promise<SigningService> {
+export async function wrappingService(
+  hsms: readonly HsmOptions[],
+  onUse: (use: KeyUse) => void = () => {},
+): Promise<SigningService> {
   const key = { uri: KEY_URI, label: 'tickets', id: undefined }
   const service = new SigningService({
     hsms: hsms.map((hsm) => ({ wrappingKey: key, ...hsm })),
@@ -25,6 +29,7 @@ export async function wrappingService(...hsms: readonly HsmOptions[]): Promise<S
     signing: { timeoutMs: 2000, queue: 16, hedge: 'off', verify: 'auto' },
     log: pino({ level: 'silent' }),
     metrics: createMetrics(),
+    onUse,
   })
   await service.start()
   return service

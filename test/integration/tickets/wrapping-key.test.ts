@@ -3,8 +3,10 @@
  * says nothing against the HSM.
  */
 
-import { randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
+import { keyUseFields, keyUseType } from '../../../src/audit/key-use-record.ts'
+import type { KeyUse } from '../../../src/hsm/key-use.ts'
 import type { SigningService } from '../../../src/hsm/signing-service.ts'
 import { Faults } from '../../support/p11-faults.ts'
 import { SoftHsm, type SoftToken } from '../../support/softhsm.ts'
@@ -94,10 +96,10 @@ test('a text that does not open is an error, and no reason to recover or to rest
 })
 
 test('the HSM that has another key of this name is passed over, and named when it is the only one', async () => {
-  service = await wrappingService(
+  service = await wrappingService([
     stranger.hsmOptions(a.options),
     token.hsmOptions({ name: 'hsm-b', ...b.options }),
-  )
+  ])
   const key = keyIn(service, 'hsm-a', 'hsm-b')
   const wrapped = await key.in('hsm-b').wrap(HEADER, KEYS)
 
@@ -131,11 +133,32 @@ test('a request that is under way when the service ends is answered', async () =
   await failed
 })
 
-async function start() {
-  service = await wrappingService(
-    token.hsmOptions(a.options),
-    token.hsmOptions({ name: 'hsm-b', ...b.options }),
-  )
+test('every use of the key is told, whoever asked and whatever came of it', async () => {
+  const uses: KeyUse[] = []
+  const key = await start((use) => uses.push(use))
+  const wrapped = await key.wrap(HEADER, KEYS)
+  a.set('C_DecryptInit rv CKR_DEVICE_ERROR')
+  await key.unwrap(HEADER, wrapped)
+
+  const told = uses.filter((use) => use.kind === 'wrap')
+  expect(told.map(({ direction, hsm, result }) => [direction, hsm, result])).toEqual([
+    ['wrap', 'hsm-a', 'ok'],
+    ['unwrap', 'hsm-a', 'ERR_HSM_FAILED'],
+    ['unwrap', 'hsm-b', 'ok'],
+  ])
+  for (const use of told) {
+    expect(use.uri).toBe('pkcs11:object=tickets;type=secret-key')
+    expect(use.header).toEqual(HEADER)
+    expect(keyUseType(use)).toBe(use.direction)
+    const fields = JSON.parse(`{${keyUseFields(use)}}`)
+    expect(fields).toMatchObject({ key: { uri: use.uri }, hsm: use.hsm, result: use.result })
+    expect(fields.headerSha256).toBe(hash('sha256', HEADER))
+  }
+})
+
+async function start(onUse?: (use: KeyUse) => void) {
+  const hsms = [token.hsmOptions(a.options), token.hsmOptions({ name: 'hsm-b', ...b.options })]
+  service = await wrappingService(hsms, onUse)
   return keyIn(service, 'hsm-a', 'hsm-b')
 }
 
