@@ -4,13 +4,15 @@
  */
 
 import { existsSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { readSignReport } from '../../src/bench/report/files.ts'
 import type { SignReport } from '../../src/bench/report/sign-report.ts'
 import { BenchSite } from '../support/bench-site.ts'
-import { sealgateCommand } from '../support/sealgate.ts'
+import { checkout, nodeUnderTest } from '../support/npm-start.ts'
+import { runTool } from '../support/tools.ts'
 
 const CHROMIUM = '/usr/bin/chromium'
 const SIZES = [
@@ -28,23 +30,17 @@ beforeAll(async () => {
   bench = new BenchSite()
   const html = bench.path('report.html')
   const json = bench.path('report.json')
-  const how = ['--seconds', '0.1', '--warm-up', '0.05', '--sessions', '1,2,4']
+  const how = ['--seconds', '0.4', '--warm-up', '0.1', '--sessions', '1,2,4']
   const schemes = ['--schemes', 'ecdsa_secp256r1_sha256,rsa_pss_rsae_sha256']
   const files = ['--html', html, '--json', json]
-  const outcome = await sealgateCommand([
-    'bench',
-    'sign',
-    '--config',
-    bench.config,
-    ...how,
-    ...schemes,
-    ...files,
-  ])
+  const program = join(checkout, 'dist/cli/main.js')
+  const args = ['bench', 'sign', '--config', bench.config, ...how, ...schemes, ...files]
+  const outcome = await runTool(nodeUnderTest, [program, ...args], { timeoutMs: 100_000 })
   expect(outcome).toMatchObject({ status: 0, stderr: '' })
   report = readSignReport(json)
   url = pathToFileURL(html).href
   browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] })
-}, 90_000)
+}, 120_000)
 
 afterAll(async () => {
   await browser?.close()
