@@ -28,7 +28,7 @@ import { Site, type SiteCertificate } from '../support/site.ts'
 import { curl, runTool, sClient, shownCertificate } from '../support/tools.ts'
 
 // Old hosts linger for the longest handshake and signature, and each test sees them go.
-vi.setConfig({ testTimeout: 60_000 })
+vi.setConfig({ testTimeout: 90_000 })
 
 const KEPT = 'not reloaded: the old configuration goes on'
 
@@ -47,6 +47,7 @@ beforeAll(async () => {
 
 afterEach(async () => {
   faults.clear()
+  await until(async () => (await sealgate.status()).reload?.lingeringHosts === 0)
   await sealgate.finish()
 })
 
@@ -56,21 +57,24 @@ afterAll(async () => {
   site?.[Symbol.dispose]()
 })
 
-test('handshakes that wait for a signature during a swap end with the certificate and key that they began with', async () => {
+test('a handshake that waits for a signature during a swap ends with the certificate and key that it began with', async () => {
   const old = site.certificate({ names: ['localhost'] })
   const next = site.certificate({ names: ['localhost'], type: 'rsa:2048' })
-  sealgate = await startSealgate({ config: config({ certificates: [old] }) })
+  // Long enough for a reload on a busy machine; the new host has no faults in front of it.
+  const slow = { tls: { handshake_timeout: '9s' }, signing: { timeout: '8s' } }
+  sealgate = await startSealgate({ config: config({ certificates: [old], ...slow }) })
   const before = await serial()
-  faults.set('C_Sign delay 1500000')
-  const suspended = Array.from({ length: 4 }, () => handshake())
-  await until(async () => (await signing()) === 4)
-  faults.clear()
+  faults.set('C_Sign delay 6000000')
+  const suspended = handshake()
+  await until(async () => (await signing()) === 1)
 
-  expect(await sealgate.reload(config({ certificates: [next] }))).toMatchObject({ newHosts: ['hsm-a'] })
-  expect(await signing()).toBe(4)
+  const hsms = { 'hsm-a': site.member() }
+  const line = await sealgate.reload(config({ certificates: [next], hsms, ...slow }))
+  expect(line).toMatchObject({ msg: 'reloaded', newHosts: ['hsm-a'] })
+  expect(await signing()).toBe(1)
   const during = await handshake()
 
-  expect((await Promise.all(suspended)).map((each) => each.serial)).toEqual(Array(4).fill(before))
+  expect((await suspended).serial).toBe(before)
   expect(during.serial).not.toBe(before)
   expect(await failed()).toBe(0)
 })
@@ -259,7 +263,7 @@ test('a proxy that waits for its first HSM takes up what cures it', async () => 
   const certificates = [site.certificate({ names: ['localhost'] })]
   const lost = { ...site.member(), token: 'not there' }
   sealgate = new Sealgate({ config: config({ certificates, hsms: { 'hsm-a': lost } }) })
-  await sealgate.logged('waiting for an HSM')
+  await sealgate.logged('waiting for an HSM', 20_000)
 
   expect(await sealgate.reload(config({ certificates }))).toMatchObject({
     msg: 'reloaded',
@@ -403,7 +407,7 @@ async function failed(): Promise<number> {
 }
 
 async function until(check: () => Promise<boolean>): Promise<void> {
-  await vi.waitUntil(check, { timeout: 15_000, interval: 20 })
+  await vi.waitUntil(check, { timeout: 30_000, interval: 20 })
 }
 
 function exchange(socket: TLSSocket): Promise<string> {
