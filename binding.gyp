@@ -4,6 +4,7 @@
     {
       'target_name': 'sealgate',
       'sources': [
+        'src/native/address_limit.cc',
         'src/native/binding_addon.cc',
         'src/native/binding_receiver.cc',
         'src/native/binding_terminator.cc',

@@ -268,6 +268,7 @@ class RunningApp implements App {
       },
       listenerName: (id) => this.#config.listeners[id]?.name ?? String(id),
       log: this.#log,
+      metrics: this.#metrics,
       limited: (limit, outcome) => this.#metrics.handshakesLimited.labels(limit, outcome).inc(),
       routeTcp: (connection) => this.#tcp.destination(connection),
       onConnectFailed: (address) => this.#tcp.markFailed(address),

@@ -45,6 +45,7 @@ export async function openListener(id: number, parts: ListeningParts): Promise<O
     proxyNetworks: listener.proxyNetworks,
     maxConnections: listener.limits.connections ?? 0,
     maxHandshakes: listener.limits.handshakes ?? 0,
+    maxConnectionsPerAddress: listener.limits.connectionsPerAddress ?? 0,
     idleTimeoutMs: protocol === 'http' ? listener.http.keepAliveMs : config.tls.handshakeTimeoutMs,
   })
   return { name, protocol, host: address.host, port }

@@ -64,7 +64,12 @@ const connectionLimits = {
   max_handshakes: integer({ min: 1, max: 10_000_000 })
     .optional()
     .describe(
-      'Of those, handshakes under way at a time. Useful: what the HSMs sign within `tls.handshake_timeout`.',
+      'Of those, handshakes under way at a time: so many that move on, and so many that wait for their signature. Resumed ones never wait for one, so a slow HSM does not shut them out. Useful: what the HSMs sign within `tls.handshake_timeout`.',
+    ),
+  max_connections_per_address: integer({ min: 1, max: 10_000_000 })
+    .optional()
+    .describe(
+      'Connections open at a time from one client: an IPv4 address, or an IPv6 /64; behind a balancer, whom its PROXY header names. One more is closed unanswered. Leave room for offices and mobile networks that share one address.',
     ),
 }
 

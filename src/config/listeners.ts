@@ -1,7 +1,7 @@
 /** `listeners` → ListenerOptions: routes that lead somewhere, and no two on one address. */
 
 import type { Route } from '../proxy/options.ts'
-import type { ListenAddress, ListenerTlsOptions, Network } from '../tls/options.ts'
+import type { ConnectionLimits, ListenAddress, ListenerTlsOptions, Network } from '../tls/options.ts'
 import type { TcpRouteOptions, UpstreamOptions, UpstreamServer } from '../upstream/options.ts'
 import {
   checkRouteRequirement,
@@ -48,7 +48,7 @@ export function resolveListener(
         name,
         address,
         proxyNetworks: proxyNetworks(path, value, context),
-        limits: { connections: value.max_connections, handshakes: value.max_handshakes },
+        limits: limitsOf(value),
         http,
         tls: resolveTls(path, value, context),
         misdirected: value.misdirected,
@@ -61,7 +61,7 @@ export function resolveListener(
         name,
         address,
         proxyNetworks: proxyNetworks(path, value, context),
-        limits: { connections: value.max_connections, handshakes: value.max_handshakes },
+        limits: limitsOf(value),
         routes: resolveTcpRoutes(path, value, targets, context),
         tls: resolveTls(path, value, context),
         alpn: value.alpn,
@@ -69,6 +69,14 @@ export function resolveListener(
       }
     case 'redirect':
       return { protocol: 'redirect', name, address }
+  }
+}
+
+function limitsOf(value: HttpEntry | TcpEntry): ConnectionLimits {
+  return {
+    connections: value.max_connections,
+    handshakes: value.max_handshakes,
+    connectionsPerAddress: value.max_connections_per_address,
   }
 }
 

@@ -146,10 +146,10 @@ export const upstreamSchema = z
       .prefault('10m')
       .describe('tcp: a connection without a byte either way is closed after this.'),
     proxy_protocol: z
-      .enum(['off', 'v2'])
+      .enum(['off', 'v2', 'v2-certificate', 'v2-addresses'])
       .prefault('off')
       .describe(
-        'tcp: v2 sends each server a PROXY header first, with the client and what TLS agreed on. The server must expect it.',
+        'tcp: each server gets a PROXY header first, which it must expect. `v2` tells the client, what TLS agreed on, and the common name of a client certificate; `v2-certificate` the certificate itself as well (type 0x28), with all its names; for servers that read long headers (HAProxy; not Varnish); `v2-addresses` the client only, for those that take no more than 107 bytes (nginx before 1.23.2).',
       ),
   })
   .meta({ title: 'upstreams.NAME' })

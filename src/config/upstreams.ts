@@ -30,7 +30,7 @@ export function resolveUpstream(
     keepAliveMs: value.keep_alive,
     connections: value.connections,
     idleTimeoutMs: value.idle_timeout,
-    sendProxyHeader: value.proxy_protocol === 'v2',
+    proxyHeader: value.proxy_protocol === 'off' ? undefined : value.proxy_protocol,
   }
 }
 

@@ -26,8 +26,8 @@ export interface TlsStats {
     readonly handshaking: number
     readonly idle: number
     readonly active: number
-    /** Since start. */
-    readonly refused: number
+    /** Since start, by the limit that was reached. */
+    readonly refused: Readonly<Record<string, number>>
   }[]
 }
 
@@ -91,13 +91,15 @@ export function tlsMetrics(
     },
     {
       name: 'sealgate_connections_refused_total',
-      help: 'Connections closed unanswered because max_connections or max_handshakes of the listener was reached.',
+      help: 'Refused at a limit of the listener: max_connections (connections), max_handshakes (handshakes), max_connections_per_address (address).',
       type: 'counter',
       aggregator: 'sum',
-      values: stats.connections.map(({ listenerId, refused }) => ({
-        labels: { listener: listenerName(listenerId) },
-        value: refused,
-      })),
+      values: stats.connections.flatMap(({ listenerId, refused }) =>
+        Object.entries(refused).map(([limit, value]) => ({
+          labels: { listener: listenerName(listenerId), limit },
+          value,
+        })),
+      ),
     },
   ]
 }

@@ -149,9 +149,15 @@ export interface NativeListener {
   readonly idleTimeoutMs: number
   /** Connections from here begin with a PROXY header, version 1 or 2; connections from elsewhere with TLS. */
   readonly proxyNetworks: readonly NativeNetwork[]
-  /** Past it, new connections are closed unanswered; 0: no limit. Handshakes are the ones under way. */
+  /** Past it, new connections are closed unanswered; 0: no limit. */
   readonly maxConnections: number
+  /**
+   * Handshakes that move on at a time, as many again may wait for their signature: past the former, new connections are
+   * closed unanswered; past the latter, a handshake that wants a signature fails. 0: no limit.
+   */
   readonly maxHandshakes: number
+  /** Of one client: an IPv4 address, an IPv6 /64, or whom the PROXY header names. As maxConnections otherwise. */
+  readonly maxConnectionsPerAddress: number
 }
 
 export interface NativeConnectOptions {
@@ -199,6 +205,8 @@ export interface NativePeerCertificate {
   readonly chain: readonly Uint8Array[]
   /** RFC 2253; other than ASCII is escaped. */
   readonly subject: string
+  /** Without control characters; undefined where there is none, or are several. */
+  readonly commonName: string | undefined
   /** `DNS:…`, `URI:…`, `email:…`, `IP:…`; graphic ASCII. */
   readonly subjectAltNames: readonly string[]
   /** Hexadecimal, upper case. */
@@ -225,8 +233,18 @@ export interface NativeEstablished {
   readonly peerPort: number
   readonly localAddress: string
   readonly localPort: number
+  /** tcp mode: ours, as this handshake has shown it. Absent after a resumed one, which shows none. */
+  readonly certificate?: NativeShownCertificate
   /** Absent when the client has shown none; also of resumed connections. */
   readonly clientCertificate?: NativePeerCertificate
+}
+
+/** OpenSSL's and HAProxy's words. */
+export interface NativeShownCertificate {
+  /** e.g. `ecdsa-with-SHA256`, `RSA-SHA256` */
+  readonly signatureAlgorithm: string
+  /** e.g. `EC256`, `RSA2048`, `ED25519` */
+  readonly keyAlgorithm: string
 }
 
 /** `fd` is a connected stream socket that carries the plaintext; the receiver owns it. */
@@ -237,6 +255,7 @@ export interface NativeConnection extends NativeEstablished {
 export type NativeEvent =
   | {
       readonly type: 'handshake-failed'
+      readonly handle: number
       readonly listenerId: number
       readonly serverName: string | undefined
       readonly peer: string
@@ -278,8 +297,8 @@ export interface NativeStats {
     handshaking: number
     idle: number
     active: number
-    /** Since start: closed unanswered because of `maxConnections` or `maxHandshakes`. */
-    refused: number
+    /** Since start, by the limit: `maxConnections`, `maxHandshakes`, `maxConnectionsPerAddress`. */
+    refused: { connections: number; handshakes: number; address: number }
   }[]
   /** Handshakes suspended right now. */
   readonly signaturesPending: number
@@ -290,7 +309,7 @@ interface RawAddon extends NativeAddon {
   initialize(errorClass: typeof NativeError): void
 }
 
-const ABI = 2
+const ABI = 3
 
 /** @throws {NativeError} `ERR_NATIVE_LOAD` with the command that builds the addon. */
 export function loadAddon(): NativeAddon {

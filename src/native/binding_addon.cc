@@ -7,7 +7,7 @@ namespace sealgate {
 
 namespace {
 
-constexpr int kAbi = 2;  // addon.ts checks it
+constexpr int kAbi = 3;  // addon.ts checks it
 
 void Initialize(const Napi::CallbackInfo& info) {
   info.Env().GetInstanceData<AddonState>()->native_error = Napi::Persistent(info[0].As<Napi::Function>());
@@ -34,6 +34,8 @@ Napi::Object ToJs(Napi::Env env, const PeerCertificate& peer) {
   object.Set("certificate", bytes(peer.certificate));
   object.Set("chain", chain);
   object.Set("subject", peer.subject);
+  object.Set("commonName", peer.common_name.empty() ? env.Undefined()
+                                                    : Napi::Value(Napi::String::New(env, peer.common_name)));
   object.Set("subjectAltNames", names);
   object.Set("serial", peer.serial);
   object.Set("fingerprint", peer.fingerprint);
@@ -79,6 +81,12 @@ Napi::Object ToJs(Napi::Env env, const Established& facts) {
   object.Set("peerPort", facts.peer_port);
   object.Set("localAddress", facts.local_address);
   object.Set("localPort", facts.local_port);
+  if (facts.certificate_key.size() > 0) {
+    Napi::Object certificate = Napi::Object::New(env);
+    certificate.Set("signatureAlgorithm", facts.certificate_signature);
+    certificate.Set("keyAlgorithm", facts.certificate_key);
+    object.Set("certificate", certificate);
+  }
   if (facts.client_certificate != nullptr)
     object.Set("clientCertificate", ToJs(env, *facts.client_certificate));
   return object;

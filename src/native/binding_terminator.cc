@@ -110,6 +110,7 @@ Napi::Object ToJs(Napi::Env env, Event& event) {
   Napi::Object object = Napi::Object::New(env);
   if (const auto* failed = std::get_if<HandshakeFailed>(&event)) {
     object.Set("type", "handshake-failed");
+    object.Set("handle", static_cast<double>(failed->handle));
     object.Set("listenerId", failed->listener_id);
     object.Set("serverName", failed->server_name.empty()
                                  ? env.Undefined()
@@ -211,6 +212,7 @@ class TerminatorWrap final : public Napi::ObjectWrap<TerminatorWrap> {
         .proxy_networks = ToVector<Network>(object.Get("proxyNetworks"), ToNetwork),
         .max_connections = ToUint32(object.Get("maxConnections")),
         .max_handshakes = ToUint32(object.Get("maxHandshakes")),
+        .max_connections_per_address = ToUint32(object.Get("maxConnectionsPerAddress")),
     });
     if (port < 0) return ThrowErrno(info.Env(), -port);
     return Napi::Number::New(info.Env(), port);
@@ -385,7 +387,12 @@ Napi::Value TerminatorWrap::JS_stats(const Napi::CallbackInfo& info) {
     row.Set("handshaking", static_cast<double>(listener->handshaking.load(std::memory_order_relaxed)));
     row.Set("idle", static_cast<double>(listener->idle.load(std::memory_order_relaxed)));
     row.Set("active", static_cast<double>(listener->active.load(std::memory_order_relaxed)));
-    row.Set("refused", static_cast<double>(listener->refused.load(std::memory_order_relaxed)));
+    Napi::Object refused = Napi::Object::New(env);
+    const auto& [by_connections, by_handshakes, by_address] = listener->refused;
+    refused.Set("connections", static_cast<double>(by_connections.load(std::memory_order_relaxed)));
+    refused.Set("handshakes", static_cast<double>(by_handshakes.load(std::memory_order_relaxed)));
+    refused.Set("address", static_cast<double>(by_address.load(std::memory_order_relaxed)));
+    row.Set("refused", refused);
     connections.Set(connections.Length(), row);
   }
   stats.Set("connections", connections);

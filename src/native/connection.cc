@@ -46,6 +46,14 @@ std::atomic<int64_t>* CounterOf(ListenerState& listener, Connection::State state
   return nullptr;
 }
 
+// As HAProxy says it: RSA2048, EC256.
+std::string KeyText(const EVP_PKEY* key) {
+  const std::string bits = std::to_string(EVP_PKEY_get_bits(key));
+  if (EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA) return "RSA" + bits;
+  if (EVP_PKEY_get_base_id(key) == EVP_PKEY_EC) return "EC" + bits;
+  return OBJ_nid2sn(EVP_PKEY_get_base_id(key));
+}
+
 }  // namespace
 
 struct Connection::TcpRoute {
@@ -66,6 +74,8 @@ std::unique_ptr<Connection> Connection::Create(TlsThread* thread, Handle handle,
       new Connection(thread, handle, std::move(fd), peer, std::move(listener)));
   connection->poll_ = PollHandle::Create(thread->loop(), connection->fd_.get(), connection.get());
   if (connection->poll_ == nullptr) return nullptr;
+  // Behind a balancer the client is known later.
+  if (connection->proxy_header_ == nullptr && !connection->TakePlace()) return nullptr;
   connection->poll_->Watch(UV_READABLE);
   connection->SetDeadline(thread->handshake_timeout_ms());
   return connection;
@@ -160,8 +170,21 @@ bool Connection::ReadProxyHeader() {
     }
     if (proxy_header_->source()) peer_ = *proxy_header_->source();
     proxy_header_.reset();
+    if (TakePlace()) return true;
+    Close();
+    return false;
+  }
+}
+
+// False: the client has as many connections as it may.
+bool Connection::TakePlace() {
+  if (!listener_->clients.holds()) return true;
+  if (auto place = listener_->clients.Enter(peer_)) {
+    place_.emplace(std::move(*place));
     return true;
   }
+  listener_->refused.address.fetch_add(1, std::memory_order_relaxed);
+  return false;
 }
 
 // The peer has nothing to say while we sign: it has left, or sends early what can wait.
@@ -189,11 +212,17 @@ void Connection::HandshakeTurn() {
     case TlsStream::Result::kWantRead:
       Enter(State::kHandshaking);
       return poll_->Watch(tls_->mask());
-    case TlsStream::Result::kSuspended:
+    case TlsStream::Result::kSuspended: {
       if (tls_->operation().state() != SignOperation::State::kWanted) return;
+      const bool enough = listener_->enough_signing();
       Enter(State::kSigning);
+      thread_->HandshakeSuspended();
       thread_->stats().signatures_pending.fetch_add(1, std::memory_order_relaxed);
       poll_->Watch(UV_READABLE);
+      if (enough) {
+        listener_->refused.handshakes.fetch_add(1, std::memory_order_relaxed);
+        return FinishSign({.handle = handle_, .reason = "past max_handshakes that wait for a signature"});
+      }
       thread_->RequestSignature({
           .handle = handle_,
           .key_id = tls_->operation().key_id(),
@@ -203,6 +232,7 @@ void Connection::HandshakeTurn() {
           .peer = peer_.host(),
       });
       return;
+    }
     case TlsStream::Result::kClosed:
     case TlsStream::Result::kTruncated:
     case TlsStream::Result::kFailed:
@@ -245,6 +275,7 @@ void Connection::OnHandshakeFailed(std::string reason) {
   const bool plaintext = tls_ != nullptr && tls_->operation().state() == SignOperation::State::kNone &&
                          reason == "http request" && listener_->mode == ListenerMode::kHttp;
   thread_->main().events.Push(HandshakeFailed{
+      .handle = handle_,
       .listener_id = listener_->id,
       .server_name = ServerName(),
       .peer = peer_.host(),
@@ -480,6 +511,9 @@ void Connection::Enter(State state) {
   if (state == state_) return;
   std::atomic<int64_t>* from = CounterOf(*listener_, state_);
   std::atomic<int64_t>* to = CounterOf(*listener_, state);
+  if (state_ == State::kSigning) listener_->signing.fetch_sub(1, std::memory_order_relaxed);
+  if (state == State::kSigning) listener_->signing.fetch_add(1, std::memory_order_relaxed);
+  if (state == State::kClosed) place_.reset();
   state_ = state;
   if (from == to) return;
   if (from == &listener_->handshaking) thread_->HandshakeEnded();
@@ -519,6 +553,8 @@ Established Connection::Facts() const {
   SSL_get0_alpn_selected(ssl, &alpn, &alpn_size);
   const SocketAddress local = SocketAddress::Local(fd_.get());
   const ClientAuthentication* authentication = client_authentication();
+  const bool tcp = listener_->mode == ListenerMode::kTcp;
+  X509* shown = tcp && !resumed_ ? SSL_get_certificate(ssl) : nullptr;  // borrowed
   return {
       .handle = handle_,
       .listener_id = listener_->id,
@@ -533,6 +569,8 @@ Established Connection::Facts() const {
       .local_port = local.port(),
       .client_certificate =
           authentication == nullptr ? nullptr : PeerCertificateOf(ssl, authentication->keep_chain()),
+      .certificate_signature = shown == nullptr ? "" : OBJ_nid2sn(X509_get_signature_nid(shown)),
+      .certificate_key = shown == nullptr ? std::string() : KeyText(X509_get0_pubkey(shown)),
   };
 }
 

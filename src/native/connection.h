@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -88,6 +89,7 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   void OnUpstreamReady(int status);
   void OnHandshakeDone();
   void OnHandshakeFailed(std::string reason);
+  [[nodiscard]] bool TakePlace();
   void ReadFirstPlaintext();
   void HandOver(std::span<const uint8_t> first);
   void ConnectNext();
@@ -122,6 +124,7 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   std::string known_failure_;                  // says more than OpenSSL's reason
   std::string unknown_name_;                   // the server name for which the handshake was refused
   std::unique_ptr<ProxyHeader> proxy_header_;  // until it has been read
+  std::optional<AddressLimit::Place> place_;   // where each client may have so many
   std::unique_ptr<TcpRoute> route_;            // tcp mode, from ConnectUpstream on
   std::shared_ptr<Receiver> receiver_;         // http mode, once a worker has the connection
   std::unique_ptr<Relay> relay_;               // last: borrows tls_

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "address_limit.h"
 #include "contexts.h"
 #include "mailbox.h"
 #include "network.h"
@@ -25,6 +26,8 @@ enum class ListenerMode : uint8_t { kHttp, kTcp };
 
 // One listener, as all threads see it. The counters return to zero when its connections have ended.
 struct ListenerState {
+  explicit ListenerState(uint32_t max_connections_per_address = 0) : clients(max_connections_per_address) {}
+
   uint32_t id = 0;
   ListenerMode mode = ListenerMode::kHttp;
   Bytes alpn_protocols;  // wire form, RFC 7301 §3.1
@@ -34,15 +37,29 @@ struct ListenerState {
   // 0: no limit. Read by all threads without a lock, so a few more may get in at once.
   int64_t max_connections = 0;
   int64_t max_handshakes = 0;
-  std::atomic<uint64_t> refused{0};
+  AddressLimit clients;
+  // By the limit that was reached.
+  struct {
+    std::atomic<uint64_t> connections{0};
+    std::atomic<uint64_t> handshakes{0};
+    std::atomic<uint64_t> address{0};
+  } refused;
   std::atomic<int64_t> handshaking{0};
+  std::atomic<int64_t> signing{0};  // of those
   std::atomic<int64_t> idle{0};
   std::atomic<int64_t> active{0};
 
-  [[nodiscard]] bool full() const {
+  // The counter of the limit that keeps a new connection out; null: come in. Handshakes that wait for their
+  // signature have a limit of their own: a slow HSM must not shut out those that need none.
+  [[nodiscard]] std::atomic<uint64_t>* reached() {
     const int64_t begun = handshaking.load(std::memory_order_relaxed);
     const int64_t all = begun + idle.load(std::memory_order_relaxed) + active.load(std::memory_order_relaxed);
-    return (max_handshakes > 0 && begun >= max_handshakes) || (max_connections > 0 && all >= max_connections);
+    if (max_connections > 0 && all >= max_connections) return &refused.connections;
+    const int64_t moving = begun - signing.load(std::memory_order_relaxed);
+    return max_handshakes > 0 && moving >= max_handshakes ? &refused.handshakes : nullptr;
+  }
+  [[nodiscard]] bool enough_signing() const {
+    return max_handshakes > 0 && signing.load(std::memory_order_relaxed) >= max_handshakes;
   }
 };
 
@@ -70,9 +87,13 @@ struct Established {
   std::string local_address;
   uint16_t local_port = 0;
   std::shared_ptr<const PeerCertificate> client_certificate;  // null: none was shown
+  // tcp: of the certificate that this handshake has shown; empty where it was resumed, which shows none.
+  const char* certificate_signature = "";
+  std::string certificate_key{};
 };
 
 struct HandshakeFailed {
+  Handle handle = 0;
   uint32_t listener_id = 0;
   std::string server_name;
   std::string peer;

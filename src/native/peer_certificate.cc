@@ -18,6 +18,7 @@ using GeneralNamesPtr = std::unique_ptr<GENERAL_NAMES, Deleter<GENERAL_NAMES_fre
 
 // Log lines and headers have an end; a subject has none.
 constexpr size_t kSubjectLimit = 512;
+constexpr size_t kCommonNameLimit = 256;  // ub-common-name is 64 characters (RFC 5280), of 4 bytes at most
 constexpr size_t kEndsSize = 8;
 constexpr size_t kLengthSize = 4;
 
@@ -60,6 +61,21 @@ std::string AddressText(const ASN1_OCTET_STRING* address) {
   return text;
 }
 
+// Of several it could be either, and readers would not agree which; control characters are a trap for logs.
+std::string CommonName(X509* certificate) {
+  const X509_NAME* subject = X509_get_subject_name(certificate);
+  const int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+  if (at < 0 || X509_NAME_get_index_by_NID(subject, NID_commonName, at) >= 0) return {};
+  unsigned char* text = nullptr;
+  const int size = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
+  if (size < 0) return {};
+  const std::string name(reinterpret_cast<const char*>(text), static_cast<size_t>(size));
+  OPENSSL_free(text);
+  const bool plain =
+      std::all_of(name.begin(), name.end(), [](unsigned char c) { return c >= 0x20 && c != 0x7f; });
+  return plain && name.size() <= kCommonNameLimit ? name : std::string();
+}
+
 void PutNumber(std::vector<uint8_t>& out, uint64_t number, size_t size) {
   for (size_t i = size; i > 0; --i) out.push_back(static_cast<uint8_t>(number >> (8 * (i - 1))));
 }
@@ -84,6 +100,7 @@ std::shared_ptr<const PeerCertificate> PeerCertificateOf(SSL* ssl, bool with_cha
                                                : VerifiedIssuers(ssl);
   }
   made->subject = SubjectText(leaf);
+  made->common_name = CommonName(leaf);
   made->subject_alt_names = SubjectAltNames(leaf);
   made->serial = SerialText(leaf);
   uint8_t digest[SHA256_DIGEST_LENGTH];

@@ -15,6 +15,7 @@ struct PeerCertificate {
   std::vector<uint8_t> certificate;         // DER of the leaf
   std::vector<std::vector<uint8_t>> chain;  // DER: its issuers without the trust anchor; where asked for
   std::string subject;                      // RFC 2253, ASCII
+  std::string common_name;                  // UTF-8; empty: none, several, or one that nobody should read
   std::vector<std::string> subject_alt_names;
   std::string serial;       // hexadecimal, upper case
   std::string fingerprint;  // SHA-256 of the DER, hexadecimal, lower case

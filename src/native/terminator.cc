@@ -86,7 +86,7 @@ int Terminator::Listen(const ListenerSpec& spec) {
     sockets.push_back(std::move(std::get<UniqueFd>(opened)));
     address = SocketAddress::Local(sockets.back().get());  // the port the system chose, for the others
   }
-  auto state = std::make_shared<ListenerState>();
+  auto state = std::make_shared<ListenerState>(spec.max_connections_per_address);
   state->id = spec.id;
   state->mode = spec.mode;
   state->alpn_protocols = AlpnWireForm(spec.alpn);

@@ -26,6 +26,7 @@ struct ListenerSpec {
   std::vector<Network> proxy_networks;
   uint32_t max_connections = 0;  // 0: no limit
   uint32_t max_handshakes = 0;
+  uint32_t max_connections_per_address = 0;
 };
 
 // The TLS threads and what they share. Knows nothing of Node: the binding gives it the functions that wake

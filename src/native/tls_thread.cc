@@ -155,8 +155,8 @@ void TlsThread::Execute(Command& command) {
 void TlsThread::Adopt(UniqueFd fd, const SocketAddress& peer,
                       const std::shared_ptr<ListenerState>& listener) {
   if (contexts_ == nullptr) return;  // nobody has said yet who we are
-  if (listener->full()) {
-    listener->refused.fetch_add(1, std::memory_order_relaxed);
+  if (auto* reached = listener->reached()) {
+    reached->fetch_add(1, std::memory_order_relaxed);
     return;
   }
   const Handle handle = ++sequence_ * Registry::kMaxThreads + static_cast<uint64_t>(ordinal_);
@@ -196,10 +196,7 @@ void TlsThread::ScheduleHandshake(Handle handle) { handshakes_.push_back(handle)
 void TlsThread::ScheduleResume(Handle handle) { resumes_.push_back(handle); }
 void TlsThread::SchedulePump(Handle handle) { pumps_.push_back(handle); }
 
-void TlsThread::RequestSignature(SignRequest request) {
-  sign_requests_.push_back(std::move(request));
-  ++suspended_;
-}
+void TlsThread::RequestSignature(SignRequest request) { sign_requests_.push_back(std::move(request)); }
 
 void TlsThread::HandshakeResumed() { --suspended_; }
 

@@ -51,8 +51,9 @@ class TlsThread final {
   void ScheduleHandshake(Handle handle);
   void ScheduleResume(Handle handle);
   void SchedulePump(Handle handle);
-  void RequestSignature(SignRequest request);  // the handshake is suspended …
-  void HandshakeResumed();                     // … and has gone on, or has been given up
+  void RequestSignature(SignRequest request);
+  void HandshakeSuspended() { ++suspended_; }
+  void HandshakeResumed();  // it has gone on, or has been given up
   void HandshakeBegan() { most_handshaking_ = std::max(most_handshaking_, ++handshaking_); }
   void HandshakeEnded();
   void AddDeadline(uint64_t when, Handle handle);

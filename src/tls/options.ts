@@ -100,6 +100,8 @@ export interface HandshakeLimitOptions {
 export interface ConnectionLimits {
   readonly connections: number | undefined
   readonly handshakes: number | undefined
+  /** Of one client: an IPv4 address or an IPv6 /64. */
+  readonly connectionsPerAddress: number | undefined
 }
 
 /** A range of addresses: 10.0.0.0/8. */

@@ -1,5 +1,7 @@
 /** What the upstream side needs to know; produced by config/. All values are checked. */
 
+import type { ProxyHeaderKind } from './proxy-header.ts'
+
 export interface UpstreamOptions {
   readonly name: string
   readonly servers: readonly UpstreamServer[]
@@ -14,7 +16,7 @@ export interface UpstreamOptions {
   /** tcp: a connection without a byte either way is closed after this. */
   readonly idleTimeoutMs: number
   /** tcp: the server gets a PROXY header first. */
-  readonly sendProxyHeader: boolean
+  readonly proxyHeader: ProxyHeaderKind | undefined
 }
 
 /** A route of a tcp listener; what is undefined fits every connection. */

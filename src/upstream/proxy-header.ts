@@ -1,6 +1,10 @@
 /**
- * The PROXY header, version 2, that tells a tcp server whose connection it got and what TLS agreed on
- * (HAProxy's proxy-protocol.txt, section 2.2).
+ * The PROXY header, version 2, that tells a tcp server whose connection it got, what TLS agreed on, and who the client has
+ * proved to be (HAProxy's proxy-protocol.txt, section 2.2).
+ *
+ * Of a client certificate the standard has the common name only. Names of the subjectAltName extension travel in the
+ * certificate itself, where a server asks for it (`v2-certificate`): a list of them in a type of our own would be one that
+ * nobody else reads.
  */
 
 import { isIPv4 } from 'node:net'
@@ -16,9 +20,21 @@ export interface ProxiedConnection {
   readonly alpnProtocol: string | undefined
   readonly tlsVersion: string
   readonly cipher: string
+  /** The client certificate was shown in an earlier connection, if there is one. */
+  readonly resumed: boolean
+  /** Ours, as shown in this handshake. */
+  readonly certificate?: { readonly signatureAlgorithm: string; readonly keyAlgorithm: string }
+  /** Verified. */
+  readonly clientCertificate?: { readonly commonName: string | undefined; readonly certificate: Uint8Array }
 }
 
-export function proxyHeader(connection: ProxiedConnection): Buffer {
+/**
+ * v2: all but the client certificate itself. v2-certificate: that as well. v2-addresses: addresses only, for servers that take
+ * no more (nginx before 1.23.2 refuses headers of more than 107 bytes).
+ */
+export type ProxyHeaderKind = 'v2' | 'v2-certificate' | 'v2-addresses'
+
+export function proxyHeader(connection: ProxiedConnection, kind: ProxyHeaderKind): Buffer {
   const { peer, peerPort, localAddress, localPort } = connection
   const ipv4 = isIPv4(peer) && isIPv4(localAddress)
   const bytes = ipv4 ? ipv4Bytes : ipv6Bytes
@@ -27,7 +43,7 @@ export function proxyHeader(connection: ProxiedConnection): Buffer {
     bytes(localAddress),
     uint16(peerPort),
     uint16(localPort),
-    ...facts(connection),
+    ...(kind === 'v2-addresses' ? [] : facts(connection, kind)),
   ])
   return Buffer.concat([
     SIGNATURE,
@@ -37,21 +53,40 @@ export function proxyHeader(connection: ProxiedConnection): Buffer {
   ])
 }
 
-/** Section 2.2.2 and following: application protocol, server name, TLS. */
-function facts({ alpnProtocol, serverName, tlsVersion, cipher }: ProxiedConnection): Buffer[] {
+/** Section 2.2.1 and following: application protocol, server name, TLS. */
+function facts(connection: ProxiedConnection, kind: ProxyHeaderKind): Buffer[] {
+  const { alpnProtocol, serverName, clientCertificate: client } = connection
   const found: Buffer[] = []
-  if (alpnProtocol !== undefined) found.push(tlv(PP2_TYPE_ALPN, Buffer.from(alpnProtocol)))
-  if (serverName !== undefined) found.push(tlv(PP2_TYPE_AUTHORITY, Buffer.from(serverName)))
-  const ssl = Buffer.concat([
-    Buffer.of(PP2_CLIENT_SSL, 0, 0, 0, NOT_VERIFIED),
-    tlv(PP2_SUBTYPE_SSL_VERSION, Buffer.from(tlsVersion)),
-    tlv(PP2_SUBTYPE_SSL_CIPHER, Buffer.from(cipher)),
-  ])
-  found.push(tlv(PP2_TYPE_SSL, ssl))
+  if (alpnProtocol !== undefined) found.push(tlv(PP2_TYPE_ALPN, alpnProtocol))
+  if (serverName !== undefined) found.push(tlv(PP2_TYPE_AUTHORITY, serverName))
+  const ssl = [tlsFacts(connection)]
+  if (client?.commonName !== undefined) ssl.push(tlv(PP2_SUBTYPE_SSL_CN, client.commonName))
+  if (client !== undefined && kind === 'v2-certificate' && client.certificate.length <= MAX_CERTIFICATE_BYTES)
+    ssl.push(tlv(PP2_SUBTYPE_SSL_CLIENT_CERT, client.certificate))
+  found.push(tlv(PP2_TYPE_SSL, Buffer.concat(ssl)))
   return found
 }
 
-function tlv(type: number, value: Buffer): Buffer {
+function tlsFacts(connection: ProxiedConnection): Buffer {
+  const { tlsVersion, cipher, resumed, certificate, clientCertificate } = connection
+  const shown = resumed ? PP2_CLIENT_CERT_SESS : PP2_CLIENT_CERT_CONN | PP2_CLIENT_CERT_SESS
+  const flags = PP2_CLIENT_SSL | (clientCertificate === undefined ? 0 : shown)
+  const parts = [
+    Buffer.of(flags, 0, 0, 0, clientCertificate === undefined ? NOT_VERIFIED : VERIFIED),
+    tlv(PP2_SUBTYPE_SSL_VERSION, tlsVersion),
+    tlv(PP2_SUBTYPE_SSL_CIPHER, cipher),
+  ]
+  if (certificate !== undefined) {
+    parts.push(
+      tlv(PP2_SUBTYPE_SSL_SIG_ALG, certificate.signatureAlgorithm),
+      tlv(PP2_SUBTYPE_SSL_KEY_ALG, certificate.keyAlgorithm),
+    )
+  }
+  return Buffer.concat(parts)
+}
+
+function tlv(type: number, content: string | Uint8Array): Buffer {
+  const value = Buffer.from(content)
   return Buffer.concat([Buffer.of(type), uint16(value.length), value])
 }
 
@@ -85,8 +120,19 @@ const PP2_TYPE_ALPN = 0x01
 const PP2_TYPE_AUTHORITY = 0x02
 const PP2_TYPE_SSL = 0x20
 const PP2_SUBTYPE_SSL_VERSION = 0x21
+const PP2_SUBTYPE_SSL_CN = 0x22
 const PP2_SUBTYPE_SSL_CIPHER = 0x23
+const PP2_SUBTYPE_SSL_SIG_ALG = 0x24
+const PP2_SUBTYPE_SSL_KEY_ALG = 0x25
+/** HAProxy 3.2 and Ghostunnel 1.10: the certificate in DER. */
+const PP2_SUBTYPE_SSL_CLIENT_CERT = 0x28
 const PP2_CLIENT_SSL = 0x01
-/** `verify` of the TLS record: 0 would say that the client has shown a certificate that was verified. */
+/** The client has shown a certificate in this connection; in the TLS session that this connection belongs to. */
+const PP2_CLIENT_CERT_CONN = 0x02
+const PP2_CLIENT_CERT_SESS = 0x04
+/** `verify`: 0 says that the client has shown a certificate that was verified. */
+const VERIFIED = 0
 const NOT_VERIFIED = 1
+/** A header's length is 16 bits, and HAProxy reads no header that is larger than its buffer (16 KiB). */
+const MAX_CERTIFICATE_BYTES = 12_288
 const MAPPED = Buffer.from('00000000000000000000ffff', 'hex')

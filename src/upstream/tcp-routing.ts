@@ -51,8 +51,8 @@ export class TcpRouting {
     const name = this.#routers.get(connection.listenerId)?.(connection) ?? ''
     const known = this.#upstreams.get(name)
     if (known === undefined) throw new RangeError(`no upstream "${name}"`)
-    const { connectTimeoutMs, idleTimeoutMs, sendProxyHeader } = known.options
-    const preface = sendProxyHeader ? proxyHeader(connection) : new Uint8Array()
+    const { connectTimeoutMs, idleTimeoutMs, proxyHeader: kind } = known.options
+    const preface = kind === undefined ? new Uint8Array() : proxyHeader(connection, kind)
     return { addresses: await known.upstream.addresses(), connectTimeoutMs, idleTimeoutMs, preface }
   }
 

@@ -88,7 +88,7 @@ TEST(Accept, PastTheMostConnectionsClosesUnansweredUntilOneHasEnded) {
   ASSERT_TRUE(second.Handshake());
 
   EXPECT_FALSE(TlsClient(front.port()).Handshake());
-  EXPECT_EQ(front.listener().refused, 1);
+  EXPECT_EQ(front.listener().refused.connections, 1);
 
   first.reset();
   ASSERT_TRUE(Eventually([&] { return front.open_connections() == 1; }));
@@ -104,7 +104,71 @@ TEST(Accept, PastTheMostHandshakesClosesUnansweredAndLeavesOpenConnectionsOut) {
   ASSERT_TRUE(Eventually([&] { return front.listener().handshaking == 1; }));
 
   EXPECT_FALSE(TlsClient(front.port()).Handshake());
-  EXPECT_EQ(front.listener().refused, 1);
+  EXPECT_EQ(front.listener().refused.handshakes, 1);
+}
+
+// The HSM is behind: one handshake waits for it. Whoever needs it as well is turned away with an alert; who
+// comes with a ticket does not notice.
+TEST(Accept, ASlowHsmShutsOutFullHandshakesAndNotResumedOnes) {
+  Front front({.max_handshakes = 1});
+  TlsClient visitor(front.port(), {.version = TLS1_2_VERSION});
+  ASSERT_TRUE(visitor.Handshake());
+  const SslSessionPtr session = visitor.session();
+  front.SetAnswer(Answer::kHold);
+  TlsClient waiting(front.port());
+  waiting.BeginHandshake();
+  ASSERT_TRUE(Eventually([&] { return front.listener().signing == 1; }));
+
+  TlsClient full(front.port());
+  EXPECT_FALSE(full.Handshake());
+  EXPECT_EQ(full.alert(), SSL_AD_INTERNAL_ERROR);
+  EXPECT_EQ(front.listener().refused.handshakes, 1);
+  EXPECT_EQ(front.signatures_requested(), 2U);  // nobody was asked for the third
+
+  TlsClient resumed(front.port(), {.version = TLS1_2_VERSION, .session = session.get()});
+  EXPECT_TRUE(resumed.Handshake());
+  EXPECT_TRUE(resumed.resumed());
+  Front::Sign(*front.held.Take());
+}
+
+TEST(Accept, PastWhatOneAddressMayHaveClosesUnansweredUntilOneHasEnded) {
+  Front front({.threads = 4, .max_connections_per_address = 3});
+  std::vector<std::unique_ptr<TlsClient>> clients;
+  for (int i = 0; i < 3; ++i) {
+    clients.push_back(std::make_unique<TlsClient>(front.port()));
+    ASSERT_TRUE(clients.back()->Handshake());
+  }
+
+  // Whichever of the four threads accepts it.
+  for (int i = 0; i < 20; ++i) EXPECT_FALSE(TlsClient(front.port()).Handshake());
+  EXPECT_EQ(front.listener().refused.address, 20);
+  EXPECT_EQ(front.listener().clients.clients(), 1U);
+
+  clients.pop_back();
+  ASSERT_TRUE(Eventually([&] { return front.open_connections() == 2; }));
+  EXPECT_TRUE(TlsClient(front.port()).Handshake());
+  clients.clear();
+  EXPECT_TRUE(Eventually([&] { return front.listener().clients.clients() == 0U; }));
+}
+
+TEST(Accept, BehindABalancerTheAddressIsTheOneThatItNames) {
+  Front front({.proxy_networks = {*Network::Parse("127.0.0.0", 8)}, .max_connections_per_address = 1});
+  const auto from = [](const std::string& client) {
+    return TlsClient::Options{.preface = "PROXY " + client + " 40000 443\r\n"};
+  };
+  TlsClient first(front.port(), from("TCP4 192.0.2.7 198.51.100.1"));
+  ASSERT_TRUE(first.Handshake());
+  TlsClient other(front.port(), from("TCP4 192.0.2.8 198.51.100.1"));
+  EXPECT_TRUE(other.Handshake());
+  TlsClient ipv6(front.port(), from("TCP6 2001:db8:1:2::3 2001:db8::1"));
+  EXPECT_TRUE(ipv6.Handshake());
+  TlsClient other_network(front.port(), from("TCP6 2001:db8:1:3::3 2001:db8::1"));
+  EXPECT_TRUE(other_network.Handshake());
+
+  EXPECT_FALSE(TlsClient(front.port(), from("TCP4 192.0.2.7 198.51.100.1")).Handshake());
+  EXPECT_FALSE(TlsClient(front.port(), from("TCP6 2001:db8:1:2::4 2001:db8::1")).Handshake());
+  EXPECT_EQ(front.listener().refused.address, 2);
+  EXPECT_EQ(front.listener().clients.clients(), 4U);
 }
 
 }  // namespace

@@ -46,7 +46,7 @@ function workers(
         keepAliveMs: 1_000,
         connections: 1,
         idleTimeoutMs: 1_000,
-        sendProxyHeader: false,
+        proxyHeader: undefined,
       },
     ],
     log: { access: false },

@@ -74,6 +74,7 @@ Front::Front(Options options) {
       .proxy_networks = options.proxy_networks,
       .max_connections = options.max_connections,
       .max_handshakes = options.max_handshakes,
+      .max_connections_per_address = options.max_connections_per_address,
   });
   if (port < 0) throw std::runtime_error("listen: " + std::to_string(port));
   port_ = static_cast<uint16_t>(port);

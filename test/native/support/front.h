@@ -60,6 +60,7 @@ class Front final {
     std::vector<Network> proxy_networks{};
     uint32_t max_connections = 0;
     uint32_t max_handshakes = 0;
+    uint32_t max_connections_per_address = 0;
     std::vector<CredentialsSpec> credentials{Credentials({"one.example"}, {KeyKind::kP256})};
     std::vector<EndpointSpec> endpoints{};  // instead of credentials
     int key_log_fd = -1;

@@ -9,7 +9,7 @@ const STATS: TlsStats = {
   handshakes: [{ result: 'ok', tlsVersion: 'TLSv1.3', resumed: false, count: 1 }],
   handshakeSeconds: [{ resumed: false, bounds: [0.001], counts: [1, 0], sum: 0.001 }],
   signaturesPending: 0,
-  connections: [{ listenerId: 0, handshaking: 0, idle: 0, active: 0, refused: 0 }],
+  connections: [{ listenerId: 0, handshaking: 0, idle: 0, active: 0, refused: { connections: 0 } }],
 }
 
 test('the table has every metric that is exported, and no other', () => {

@@ -13,7 +13,9 @@ const STATS: TlsStats = {
   ],
   handshakeSeconds: [{ resumed: false, bounds: [0.001, 0.01], counts: [4, 2, 1], sum: 0.25 }],
   signaturesPending: 2,
-  connections: [{ listenerId: 5, handshaking: 1, idle: 20, active: 3, refused: 6 }],
+  connections: [
+    { listenerId: 5, handshaking: 1, idle: 20, active: 3, refused: { connections: 6, address: 1 } },
+  ],
 }
 
 const lines = (text: string) => text.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
@@ -35,7 +37,8 @@ describe('what the TLS threads count', () => {
       'sealgate_connections_open{listener="listener-5",state="handshaking"} 1',
       'sealgate_connections_open{listener="listener-5",state="idle"} 20',
       'sealgate_connections_open{listener="listener-5",state="active"} 3',
-      'sealgate_connections_refused_total{listener="listener-5"} 6',
+      'sealgate_connections_refused_total{listener="listener-5",limit="connections"} 6',
+      'sealgate_connections_refused_total{listener="listener-5",limit="address"} 1',
     ])
     expect(text).toContain('# TYPE sealgate_handshake_seconds histogram')
   })

@@ -15,6 +15,7 @@ const CLIENT = {
   certificate: Uint8Array.of(1, 2, 3),
   chain: [Uint8Array.of(4), Uint8Array.of(5)],
   subject: 'CN=a',
+  commonName: 'a',
   subjectAltNames: ['DNS:a.example', 'URI:x:"\\'],
   serial: '0A',
   fingerprint: 'ff',

@@ -11,6 +11,7 @@ const connection: ProxiedConnection = {
   alpnProtocol: 'pg',
   tlsVersion: 'TLSv1.3',
   cipher: 'TLS_AES_128_GCM_SHA256',
+  resumed: false,
 }
 const facts = [
   ['01', '0002', hex('pg')],
@@ -47,8 +48,16 @@ test('ends of two families become one: IPv4 is mapped', () => {
   expect(header.slice(64, 96)).toBe('00000000000000000000ffffc6336401')
 })
 
+test('a client certificate too large for any reader is left out; the name stays', () => {
+  const clientCertificate = { commonName: 'alice', certificate: Buffer.alloc(60_000) }
+  const header = proxyHeader({ ...connection, clientCertificate }, 'v2-certificate')
+  expect(header.length).toBeLessThan(200)
+  expect(header.readUInt16BE(14) + 16).toBe(header.length)
+  expect(header.toString('latin1')).toContain('\x22\x00\x05alice')
+})
+
 function text(of: ProxiedConnection): string {
-  return proxyHeader(of).toString('hex')
+  return proxyHeader(of, 'v2').toString('hex')
 }
 
 function hex(value: string): string {

@@ -12,7 +12,7 @@ const upstream = (...servers: readonly [host: string, port: number][]): TcpUpstr
     keepAliveMs: 1_000,
     connections: 1,
     idleTimeoutMs: 1_000,
-    sendProxyHeader: false,
+    proxyHeader: undefined,
   }
   return new TcpUpstream(options)
 }

@@ -131,7 +131,7 @@ export function upstreamOptions(
     keepAliveMs: 5_000,
     connections: 64,
     idleTimeoutMs: 60_000,
-    sendProxyHeader: false,
+    proxyHeader: undefined,
     ...overrides,
   }
 }
