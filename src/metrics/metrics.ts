@@ -25,6 +25,24 @@ export function createMetrics() {
   return {
     registry,
 
+    handshakeFailures: new Counter({
+      name: 'sealgate_handshake_failures_total',
+      help: 'TLS handshakes that failed, by reason; client_certificate_... where a client certificate was refused.',
+      labelNames: ['listener', 'reason'],
+      registers,
+    }),
+    tcpConnections: new Counter({
+      name: 'sealgate_tcp_connections_total',
+      help: 'Connections in tcp mode that ended, by how (closed, reset, timeout, unreachable or error).',
+      labelNames: ['listener', 'result'],
+      registers,
+    }),
+    acceptFailures: new Counter({
+      name: 'sealgate_accept_failures_total',
+      help: 'Connections that could not be taken for want of descriptors, memory or an HTTP worker.',
+      labelNames: ['listener'],
+      registers,
+    }),
     handshakesLimited: new Counter({
       name: 'sealgate_handshakes_limited_total',
       help: 'Full handshakes past a limit (total or address), and whether they waited or were refused.',
@@ -238,6 +256,12 @@ export function createMetrics() {
       name: 'sealgate_requests_total',
       help: 'HTTP requests that ended, by status class (2xx ... 5xx, or aborted).',
       labelNames: ['listener', 'upstream', 'status'],
+      registers,
+    }),
+    requestFailures: new Counter({
+      name: 'sealgate_request_failures_total',
+      help: 'HTTP requests that were refused or failed, by error code.',
+      labelNames: ['listener', 'code'],
       registers,
     }),
     requestSeconds: new Histogram({

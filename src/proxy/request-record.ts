@@ -69,6 +69,8 @@ export class RequestRecorder {
     const series = this.#seriesOf(record.upstream ?? 'none', status)
     series.requests.inc()
     series.requestSeconds.observe(record.durationMs / 1000)
+    if (record.failure !== undefined)
+      this.#metrics.requestFailures.labels(this.#listener, record.failure.code).inc()
     if (record.upstreamMs !== undefined) series.upstreamSeconds.observe(record.upstreamMs / 1000)
   }
 

@@ -1,6 +1,7 @@
 /** What the TLS endpoint is made from, and what of it a new configuration may change. */
 
 import type { Log } from '../log.ts'
+import type { Metrics } from '../metrics/metrics.ts'
 import type { NativeAddon, NativeAddress, NativeConnectOptions, NativeEstablished } from '../native/addon.ts'
 import type { AskingState, ClientAuthenticationsOptions } from './client-authentication.ts'
 import type { TlsListener } from './endpoints.ts'
@@ -35,6 +36,7 @@ export interface TlsFrontOptions extends TlsState {
   readonly clientAuthentication: Pick<ClientAuthenticationsOptions, 'read' | 'onReloaded'>
   readonly listenerName: (listenerId: number) => string
   readonly log: Log
+  readonly metrics: Pick<Metrics, 'handshakeFailures' | 'tcpConnections' | 'acceptFailures'>
   /** A full handshake was past a limit. */
   readonly limited: (limit: HandshakeLimit, outcome: 'waited' | 'refused') => void
   readonly routeTcp: (connection: NativeEstablished) => TcpRoute | Promise<TcpRoute>

@@ -22,6 +22,7 @@ import { type ConnectionFacts, schemeByCodePoint } from '../signing.ts'
 import { ClientAuthentications } from './client-authentication.ts'
 import { nativeCredentials } from './credentials.ts'
 import { nativeEndpoints } from './endpoints.ts'
+import { failureKind } from './failure-kind.ts'
 import { FailureLog } from './failure-log.ts'
 import { type TlsFinding, tlsFindings } from './findings.ts'
 import type { TlsFrontOptions, TlsState } from './front-options.ts'
@@ -279,18 +280,21 @@ export class TlsFront {
   }
 
   #tell(event: NativeEvent): void {
-    const { log, listenerName } = this.#options
+    const { log, listenerName, metrics } = this.#options
     switch (event.type) {
       case 'handshake-failed': {
-        const { type: _, listenerId, reason, ...facts } = event
+        const { type: _, handle: __, listenerId, reason, ...facts } = event
+        const listener = listenerName(listenerId)
         const level = reason.startsWith(SIGNATURE_FAILED) ? 'warn' : 'info'
-        this.#failures.failed(level, kindOf(reason), reason, { listener: listenerName(listenerId), ...facts })
+        metrics.handshakeFailures.labels(listener, failureKind(reason)).inc()
+        this.#failures.failed(level, kindOf(reason), reason, { listener, ...facts })
         return
       }
       case 'connection-closed': {
+        metrics.tcpConnections.labels(listenerName(event.connection.listenerId), endOf(event.reason)).inc()
         if (!this.#state.accessLog) return
         const { type: _, connection, ...facts } = event
-        const { handle, listenerId, clientCertificate, ...tls } = connection
+        const { handle, listenerId, clientCertificate, certificate: __, ...tls } = connection
         const client = this.#asks(listenerId) ? peerRecord(clientCertificate) : {}
         const line = { connection: handle, listener: listenerName(listenerId), ...tls, ...client, ...facts }
         log.info(line, 'connection')
@@ -301,6 +305,7 @@ export class TlsFront {
         log.warn({ upstream: event.upstream, reason: event.reason }, 'upstream connect failed')
         return
       case 'accept-failed':
+        metrics.acceptFailures.labels(listenerName(event.listenerId)).inc()
         log.error({ listener: listenerName(event.listenerId), reason: event.reason }, 'accept failed')
         return
       default:
@@ -315,6 +320,21 @@ const SIGNATURE_FAILED = 'signature failed'
 /** Of a failed signature its code: keys, members and times differ. */
 function kindOf(reason: string): string {
   return reason.startsWith(SIGNATURE_FAILED) ? reason.split(': ', 2).join() : reason
+}
+
+/** The words of a `connection-closed` event, without OpenSSL's own. */
+function endOf(reason: string): string {
+  return ENDS[reason] ?? 'error'
+}
+
+const ENDS: Readonly<Record<string, string>> = {
+  closed: 'closed',
+  'upstream reset': 'reset',
+  'connection reset': 'reset',
+  aborted: 'reset',
+  'idle timeout': 'timeout',
+  'no upstream was chosen in time': 'timeout',
+  'upstream unreachable': 'unreachable',
 }
 
 function failureText(error: unknown): string {
