@@ -29,6 +29,7 @@ enum progress connection_open(struct connection* connection, struct client* clie
   connection->phase = CONNECTING;
   connection->tickets = 0;
   connection->resumed = false;
+  connection->stapled = false;
   connection->failure = NO_FAILURE;
   connection->opened_ns = now_ns();
   connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -116,6 +117,7 @@ static enum progress start_handshake(struct connection* connection) {
   SSL_set_app_data(connection->ssl, connection);
   SSL_set_fd(connection->ssl, connection->fd);
   if (options->server_name != NULL) SSL_set_tlsext_host_name(connection->ssl, options->server_name);
+  if (options->status_request) SSL_set_tlsext_status_type(connection->ssl, TLSEXT_STATUSTYPE_ocsp);
   if (options->resume && connection->session != NULL) SSL_set_session(connection->ssl, connection->session);
   connection->phase = HANDSHAKING;
   return shake_hands(connection);
@@ -127,6 +129,8 @@ static enum progress shake_hands(struct connection* connection) {
   if (result != 1) return fail_from_openssl(connection, HANDSHAKE_FAILED, result);
   connection->handshaken_ns = now_ns();
   connection->resumed = SSL_session_reused(connection->ssl) != 0;
+  const unsigned char* response = NULL;
+  connection->stapled = SSL_get_tlsext_status_ocsp_resp(connection->ssl, &response) > 0;
   if (connection->resumed && !connection->client->options->resume)
     return connection_fail(connection, HANDSHAKE_FAILED, "resumed although no session was offered");
   connection->phase = AWAITING_TICKET;
@@ -259,6 +263,11 @@ void client_init(struct client* client, const struct client_options* options) {
   }
   if (options->sigalgs != NULL) require(SSL_CTX_set1_sigalgs_list(context, options->sigalgs), "--sigalgs");
   if (options->groups != NULL) require(SSL_CTX_set1_groups_list(context, options->groups), "--groups");
+  if (options->identity != NULL) {
+    require(SSL_CTX_use_certificate_chain_file(context, options->identity), "the certificate of --identity");
+    require(SSL_CTX_use_PrivateKey_file(context, options->identity, SSL_FILETYPE_PEM),
+            "the key of --identity");
+  }
   // The chain is not checked (a self-signed certificate); CertificateVerify always is, so a wrong signature
   // fails the handshake.
   SSL_CTX_set_verify(context, SSL_VERIFY_NONE, NULL);
@@ -297,6 +306,12 @@ bool parse_client_option(int option, const char* value, struct client_options* o
     case 'K':
       options->read_ticket = true;
       return true;
+    case 'I':
+      options->identity = value;
+      return true;
+    case 'O':
+      options->status_request = true;
+      return true;
     default:
       return false;
   }
@@ -324,4 +339,6 @@ const char client_usage[] =
     "  --sigalgs LIST       signature algorithms: ECDSA+SHA256 for an EC certificate, rsa_pss_rsae_sha256 "
     "for RSA\n"
     "  --groups LIST        key exchange groups\n"
-    "  --read-ticket        TLS 1.3: wait for a session ticket, so that the server really sends them\n";
+    "  --read-ticket        TLS 1.3: wait for a session ticket, so that the server really sends them\n"
+    "  --identity FILE      PEM with the client certificate and its key\n"
+    "  --status-request     ask for a stapled OCSP response\n";

@@ -19,6 +19,8 @@ struct client_options {
   const char* ciphers;      // OpenSSL's names for the chosen version; NULL: OpenSSL's default
   const char* sigalgs;      // e.g. "ECDSA+SHA256" or "rsa_pss_rsae_sha256"; NULL: OpenSSL's default
   const char* groups;       // e.g. "X25519"; NULL: OpenSSL's default
+  const char* identity;     // PEM file with certificate and key to show when asked; NULL: none
+  bool status_request;      // ask for a stapled OCSP response
   bool resume;              // offer the last session this slot was given
   bool read_ticket;         // TLS 1.3: established only once a session ticket has arrived
 };
@@ -54,6 +56,7 @@ struct connection {
   enum phase phase;
   unsigned tickets;
   bool resumed;
+  bool stapled;
   uint64_t opened_ns;
   uint64_t handshaken_ns;
   const char* request;
@@ -70,8 +73,9 @@ bool parse_client_option(int option, const char* value, struct client_options* o
 #define CLIENT_LONG_OPTIONS                                                                 \
   {"server-name", required_argument, NULL, 'S'}, {"tls", required_argument, NULL, 'V'},     \
       {"ciphers", required_argument, NULL, 'C'}, {"sigalgs", required_argument, NULL, 'A'}, \
-      {"groups", required_argument, NULL, 'G'}, {                                           \
-    "read-ticket", no_argument, NULL, 'K'                                                   \
+      {"groups", required_argument, NULL, 'G'}, {"read-ticket", no_argument, NULL, 'K'},    \
+      {"identity", required_argument, NULL, 'I'}, {                                         \
+    "status-request", no_argument, NULL, 'O'                                                \
   }
 extern const char client_usage[];
 

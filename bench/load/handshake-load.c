@@ -48,7 +48,7 @@ struct worker {
   unsigned slot_count, busy;
   double rate;
   uint64_t start_ns, end_ns, arrivals;
-  uint64_t started, handshakes, resumed, in_window, tickets, errors[FAILURES];
+  uint64_t started, handshakes, resumed, stapled, in_window, tickets, errors[FAILURES];
   struct samples latency;
   char first_error[sizeof((struct connection*)0)->reason];
   char version[16], cipher[48], group[32], signature[32];
@@ -189,6 +189,7 @@ static void finish_slot(struct worker* worker, struct slot* slot, bool ok) {
     if (worker->handshakes == 0) describe(worker, connection->ssl);
     worker->handshakes++;
     worker->resumed += connection->resumed;
+    worker->stapled += connection->stapled;
     worker->in_window += now <= worker->end_ns;
     samples_add(&worker->latency, connection->handshaken_ns - slot->intended_ns);
   } else {
@@ -244,6 +245,7 @@ static void report(struct worker* workers, const struct settings* settings) {
     sum.started += worker->started;
     sum.handshakes += worker->handshakes;
     sum.resumed += worker->resumed;
+    sum.stapled += worker->stapled;
     sum.in_window += worker->in_window;
     sum.tickets += worker->tickets;
     for (int kind = 0; kind < FAILURES; kind++) sum.errors[kind] += worker->errors[kind];
@@ -252,9 +254,10 @@ static void report(struct worker* workers, const struct settings* settings) {
   }
   printf(
       "{\"seconds\":%.3f,\"concurrency\":%u,\"started\":%llu,\"handshakes\":%llu,\"resumed\":%llu,"
-      "\"tickets\":%llu,\"perSecond\":%.1f,\"latencyMs\":",
+      "\"stapled\":%llu,\"tickets\":%llu,\"perSecond\":%.1f,\"latencyMs\":",
       seconds, settings->concurrency, (unsigned long long)sum.started, (unsigned long long)sum.handshakes,
-      (unsigned long long)sum.resumed, (unsigned long long)sum.tickets, (double)sum.in_window / seconds);
+      (unsigned long long)sum.resumed, (unsigned long long)sum.stapled, (unsigned long long)sum.tickets,
+      (double)sum.in_window / seconds);
   samples_print(&sum.latency, stdout);
   fputs(",\"errors\":{", stdout);
   for (int kind = 1; kind < FAILURES; kind++)

@@ -14,6 +14,21 @@ const wrkScript = fileURLToPath(new URL('../load/wrk-json.lua', import.meta.url)
 /** What every handshake here is: the client offers nothing else, so all servers do the same work. */
 const HANDSHAKE = { version: 'TLSv1.3', cipher: 'TLS_AES_128_GCM_SHA256', group: 'x25519' }
 const CLIENT = ['--ciphers', HANDSHAKE.cipher, '--groups', 'X25519', '--sigalgs', 'ECDSA+SHA256']
+const HANDSHAKE_TLS12 = { version: 'TLSv1.2', cipher: 'ECDHE-ECDSA-AES128-GCM-SHA256', group: 'x25519' }
+// In TLS 1.2 the groups also say which curves of certificates a client takes.
+const CLIENTS = {
+  1.3: CLIENT,
+  1.2: [
+    '--tls',
+    '1.2',
+    '--ciphers',
+    HANDSHAKE_TLS12.cipher,
+    '--groups',
+    'X25519:P-256',
+    '--sigalgs',
+    'ECDSA+SHA256',
+  ],
+}
 
 /**
  * @typedef {{ p50: number, p90: number, p99: number, max: number }} Latency milliseconds
@@ -22,6 +37,7 @@ const CLIENT = ['--ciphers', HANDSHAKE.cipher, '--groups', 'X25519', '--sigalgs'
  * @property {number} started
  * @property {number} handshakes
  * @property {number} resumed
+ * @property {number} stapled with an OCSP response
  * @property {number} tickets received, all connections together
  * @property {number} perSecond
  * @property {Latency} latencyMs from connect to Finished
@@ -37,6 +53,11 @@ const CLIENT = ['--ciphers', HANDSHAKE.cipher, '--groups', 'X25519', '--sigalgs'
  * @property {number} seconds
  * @property {number} [rate] handshakes a second; absent: as many as go
  * @property {boolean} [request] one HTTP request after each handshake
+ * @property {'1.2' | '1.3'} [tls] default 1.3
+ * @property {boolean} [resume] every handshake but the first of each connection slot
+ * @property {boolean} [tickets] false: the server sends none, nobody waits for one
+ * @property {string} [identity] PEM file of a client certificate and its key
+ * @property {boolean} [statusRequest] every handshake must come with an OCSP response
  */
 
 /**
@@ -46,19 +67,18 @@ const CLIENT = ['--ciphers', HANDSHAKE.cipher, '--groups', 'X25519', '--sigalgs'
  * @param {Peer} peer
  * @param {HandshakeOptions} options
  * @returns {Promise<HandshakeResult>}
- * @throws an Error when nothing succeeds, a handshake was resumed, or something else was negotiated than HANDSHAKE.
+ * @throws an Error when nothing succeeds, something else was negotiated than wanted, or what was to be measured (full
+ *   handshakes, resumed ones, stapled ones) was not what happened.
  */
-export async function handshakeLoad({ workspace, load }, peer, { concurrency, seconds, rate, request }) {
-  const args = [
-    '--concurrency',
-    String(concurrency),
-    '--seconds',
-    String(seconds),
-    '--read-ticket',
-    ...CLIENT,
-  ]
+export async function handshakeLoad({ workspace, load }, peer, options) {
+  const { concurrency, seconds, rate, tls = '1.3' } = options
+  const args = ['--concurrency', String(concurrency), '--seconds', String(seconds), ...CLIENTS[tls]]
+  if (options.tickets !== false) args.push('--read-ticket')
   if (rate !== undefined) args.push('--rate', String(rate))
-  if (request) args.push('--request')
+  if (options.request) args.push('--request')
+  if (options.resume) args.push('--resume')
+  if (options.identity !== undefined) args.push('--identity', options.identity)
+  if (options.statusRequest) args.push('--status-request')
   const output = await workspace.run({
     name: 'handshake-load',
     command: load.handshakeLoad,
@@ -68,12 +88,31 @@ export async function handshakeLoad({ workspace, load }, peer, { concurrency, se
   /** @type {HandshakeResult} */
   const result = JSON.parse(output)
   if (result.handshakes === 0) throw new Error(`no handshake succeeds: ${result.firstError}`)
-  if (result.resumed > 0) throw new Error(`${result.resumed} handshakes were resumed; full ones are measured`)
-  for (const [what, wanted] of Object.entries(HANDSHAKE)) {
+  checkHandshakes(result, options)
+  return result
+}
+
+/**
+ * @param {HandshakeResult} result
+ * @param {HandshakeOptions} options
+ */
+function checkHandshakes(result, { concurrency, resume, statusRequest, tls = '1.3' }) {
+  const { handshakes, resumed, stapled } = result
+  if (!resume && resumed > 0) throw new Error(`${resumed} handshakes were resumed; full ones are measured`)
+  if (resume && handshakes - resumed > concurrency) {
+    throw new Error(
+      `${handshakes - resumed} of ${handshakes} handshakes were full; resumed ones are measured`,
+    )
+  }
+  if (statusRequest && stapled < handshakes)
+    throw new Error(`${handshakes - stapled} of ${handshakes} handshakes came without an OCSP response`)
+  const handshake = tls === '1.3' ? HANDSHAKE : HANDSHAKE_TLS12
+  for (const [what, wanted] of Object.entries(handshake)) {
     const got = result[/** @type {keyof typeof HANDSHAKE} */ (what)]
+    // A resumed handshake of TLS 1.2 agrees on no group.
+    if (what === 'group' && tls === '1.2' && resume) continue
     if (got !== wanted) throw new Error(`negotiated ${what} ${got} instead of ${wanted}: not comparable`)
   }
-  return result
 }
 
 /**

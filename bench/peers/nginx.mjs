@@ -15,6 +15,7 @@ import { freePort, isListening } from '../setup/workspace.mjs'
  * @typedef {object} NginxOptions
  * @property {'http' | 'stream'} mode TLS to HTTP proxy, or TLS to TCP relay
  * @property {Hsm} [hsm] where the key is; absent: in a file
+ * @property {string} [versions] default TLSv1.3
  */
 
 /**
@@ -22,13 +23,13 @@ import { freePort, isListening } from '../setup/workspace.mjs'
  * @param {NginxOptions} options
  * @returns {Promise<Peer>}
  */
-export async function startNginx(bench, { mode, hsm }) {
+export async function startNginx(bench, { mode, hsm, versions = 'TLSv1.3' }) {
   const port = await freePort()
   const { certificate, key, env } = hsm === undefined ? fileKey(bench) : await engineKey(bench, hsm)
   const tls = `
     ssl_certificate ${certificate};
     ssl_certificate_key ${key};
-    ssl_protocols TLSv1.3;`
+    ssl_protocols ${versions};`
   const body =
     mode === 'http' ? httpBlock(port, bench.upstreamPort, tls) : streamBlock(port, bench.upstreamPort, tls)
   const load = mode === 'stream' ? `load_module ${bench.tools.nginxStream};` : ''

@@ -10,21 +10,27 @@ const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
 
 /**
  * @param {import('./peer.mjs').Bench} bench
- * @param {{ mode: 'http' | 'tcp', hsm: import('../setup/hsm.mjs').Hsm }} options
+ * @param {{
+ *   mode: 'http' | 'tcp',
+ *   hsm: import('../setup/hsm.mjs').Hsm,
+ *   listener?: Record<string, unknown>,
+ *   certificate?: Record<string, unknown>,
+ * }} options keys of the configuration that replace ours
  * @returns {Promise<import('./peer.mjs').Peer>}
  */
-export async function startSealgate({ workspace, token, upstreamPort }, { mode, hsm }) {
+export async function startSealgate({ workspace, token, upstreamPort }, { mode, hsm, ...more }) {
   requireBuild()
   const port = await freePort()
   const adminPort = await freePort()
   const member = { module: hsm.module, token: token.label, pin: { file: token.pinFile }, env: hsm.env }
-  const listener = { address: `127.0.0.1:${port}`, protocol: mode, upstream: 'shared' }
+  const listener = { address: `127.0.0.1:${port}`, protocol: mode, upstream: 'shared', ...more.listener }
   const config = {
     hsms: { 'hsm-a': member, 'hsm-b': member },
     certificates: [
       {
         chain: token.certificate,
         key: { uri: `pkcs11:object=${token.keyLabel};type=private`, hsms: ['hsm-a', 'hsm-b'] },
+        ...more.certificate,
       },
     ],
     // Idle connections are held longer than any measurement, as in every peer.
