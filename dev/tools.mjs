@@ -63,6 +63,10 @@ export const TEST_TOOLS = [
   // Completion is tried in the shells themselves; bash is everywhere.
   command('zsh', { apt: ['zsh'], dnf: ['zsh'], apk: ['zsh'], brew: ['zsh'] }),
   command('fish', { apt: ['fish'], dnf: ['fish'], apk: ['fish'], brew: ['fish'] }),
+  // A server that reads PROXY headers, and what security teams scan a TLS server with.
+  command('varnishd', { apt: ['varnish'], dnf: ['varnish'], apk: ['varnish'], brew: ['varnish'] }),
+  command('sslscan', { apt: ['sslscan'], dnf: ['sslscan'], apk: ['sslscan'], brew: ['sslscan'] }),
+  command('testssl', { apt: ['testssl.sh'], dnf: ['testssl'], apk: ['testssl.sh'], brew: ['testssl'] }),
   // The native tests link the C++ parts outside Node, so they need what Node brings otherwise.
   header('openssl/ssl.h', {
     apt: ['libssl-dev'],

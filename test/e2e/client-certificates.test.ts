@@ -160,6 +160,11 @@ test('a route that requires a certificate answers 403 without one, and the other
 
   const refused = await request((entry) => entry['status'] === 403)
   expect(refused).toMatchObject({ clientVerified: 'none', code: 'ERR_REQUEST_CLIENT_CERTIFICATE' })
+  await vi.waitFor(async () => {
+    const metrics = await sealgate.metrics()
+    const labels = { listener: 'asking', code: 'ERR_REQUEST_CLIENT_CERTIFICATE' }
+    expect(metrics.sum('sealgate_request_failures_total', labels)).toBeGreaterThan(0)
+  })
 })
 
 test('who is refused gets an alert, and the log says why', async () => {
@@ -181,6 +186,12 @@ test('who is refused gets an alert, and the log says why', async () => {
   )
   await expectRefused(server, 'unsupported certificate', 'unsuitable certificate purpose')
   await expectRefused(dev, 'bad certificate', 'not allowed by this listener (CN=dev,O=Example')
+
+  const metrics = await sealgate.metrics()
+  const counted = (reason: string) =>
+    metrics.sum('sealgate_handshake_failures_total', { listener: 'strict', reason })
+  const reasons = ['missing', 'unknown_issuer', 'expired', 'purpose', 'not_allowed']
+  expect(reasons.map((reason) => counted(`client_certificate_${reason}`))).toEqual([1, 1, 1, 1, 1])
 })
 
 test('a chain of 100 KB is refused', async () => {

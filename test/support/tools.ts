@@ -51,6 +51,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   curl: 'curl',
   openssl: 'openssl',
   h2load: 'nghttp2-client',
+  sslscan: 'sslscan',
+  testssl: 'testssl.sh',
 }
 
 /** curl that says nothing but the body and its errors. */
