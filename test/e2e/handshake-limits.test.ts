@@ -63,10 +63,49 @@ test('past max_connections a client is closed unanswered, and the metric counts 
   expect((await first).status).toBe(0)
 })
 
+test('one client cannot take the connections of all', async () => {
+  const sealgate = await start({}, { max_connections_per_address: 1 })
+  const port = sealgate.port('web')
+  const url = `https://localhost:${port}/`
+  const first = curl('--insecure', `${url}slow`)
+  await vi.waitFor(() => expect(release).toBeDefined())
+
+  const second = await curl('--insecure', url)
+  const other = await curl('--insecure', '--interface', '127.0.0.2', `https://127.0.0.1:${port}/`)
+
+  expect(second.status).not.toBe(0)
+  expect(other.status).toBe(0)
+  const metrics = await sealgate.metrics()
+  const labels = { listener: 'web', limit: 'address' }
+  expect(metrics.sum('sealgate_connections_refused_total', labels)).toBe(1)
+  release?.()
+  expect((await first).status).toBe(0)
+})
+
+test('while the HSM is behind, who needs it is refused and counted, and a returning client is served', async () => {
+  const limits = { full_handshakes: { per_second: 0.2, burst: 1 }, exceeded: 'wait' }
+  const sealgate = await start({ limits, signing: { timeout: '15s' } }, { max_handshakes: 1 })
+  const port = sealgate.port('web')
+  const session = `${cleanUpSite().directory}/session.pem`
+  expect(await handshake(port, '-sess_out', session)).toBe(true)
+  const waiting = handshake(port)
+  await vi.waitFor(async () => expect((await sealgate.metrics()).sum('sealgate_handshakes_signing')).toBe(1))
+
+  expect(await handshake(port)).toBe(false)
+  expect(await handshake(port, '-sess_in', session)).toBe(true)
+
+  const metrics = await sealgate.metrics()
+  expect(metrics.sum('sealgate_connections_refused_total', { limit: 'handshakes' })).toBe(1)
+  expect(metrics.sum('sealgate_handshake_failures_total', { reason: 'limit' })).toBe(1)
+  expect(metrics.sum('sealgate_handshakes_total', { result: 'ok', resumed: 'true' })).toBe(1)
+  expect(await waiting).toBe(true)
+})
+
 let release: (() => void) | undefined
 let site: Site | undefined
 
 async function start(overrides: object, listener: object = {}): Promise<Sealgate> {
+  release = undefined
   const upstream = await startUpstream((request, response) => {
     if (request.url === '/slow') release = () => response.end()
     else response.end()
