@@ -19,6 +19,7 @@ import type {
 } from '../native/addon.ts'
 import { peerRecord } from '../native/peer-record.ts'
 import { type ConnectionFacts, schemeByCodePoint } from '../signing.ts'
+import { AwaitedSignatures } from './awaited-signatures.ts'
 import { ClientAuthentications } from './client-authentication.ts'
 import { nativeCredentials } from './credentials.ts'
 import { nativeEndpoints } from './endpoints.ts'
@@ -39,6 +40,7 @@ export class TlsFront {
   readonly #ticketKeys: TicketKeys
   readonly #failures: FailureLog
   readonly #keyIds = new KeyIds()
+  readonly #awaited = new AwaitedSignatures()
   readonly #clientAuthentications: ClientAuthentications
   #state: TlsState
   #limits: HandshakeLimits
@@ -244,10 +246,15 @@ export class TlsFront {
       this.#terminator.finishSign(handle, null, `past the limit of full handshakes (${exceeded})`)
       return
     }
+    const signal = this.#awaited.await(handle)
+    const answer = (signature: Uint8Array | null, failure?: string): void => {
+      this.#awaited.answered(handle)
+      this.#terminator.finishSign(handle, signature, failure)
+    }
     const ask = (): void => {
-      key.sign({ scheme, message, deadlineMs, connection }).then(
-        (signature) => this.#terminator.finishSign(handle, signature),
-        (error: unknown) => this.#terminator.finishSign(handle, null, failureText(error)),
+      key.sign({ scheme, message, deadlineMs, connection, signal }).then(
+        (signature) => answer(signature),
+        (error: unknown) => answer(null, failureText(error)),
       )
     }
     if (waitMs === 0) ask()
@@ -283,7 +290,8 @@ export class TlsFront {
     const { log, listenerName, metrics } = this.#options
     switch (event.type) {
       case 'handshake-failed': {
-        const { type: _, handle: __, listenerId, reason, ...facts } = event
+        const { type: _, handle, listenerId, reason, ...facts } = event
+        this.#awaited.ended(handle)
         const listener = listenerName(listenerId)
         const level = reason.startsWith(SIGNATURE_FAILED) ? 'warn' : 'info'
         metrics.handshakeFailures.labels(listener, failureKind(reason)).inc()

@@ -64,6 +64,15 @@ test.each([
   120_000,
 )
 
+test('a signature that nobody waits for any more is not made', async () => {
+  const before = faults.calls('C_Sign')
+
+  await crowd(Number.POSITIVE_INFINITY, true)
+
+  // What the sessions had begun, and little more.
+  expect(faults.calls('C_Sign') - before).toBeLessThan(PEERS / 10)
+})
+
 test('a peer that asks for new keys without end is cut off, others are served, and nothing is left', async () => {
   const client = spawn('openssl', ['s_client', '-connect', `127.0.0.1:${sealgate.port()}`, '-tls1_3'], {
     stdio: ['pipe', 'pipe', 'ignore'],
