@@ -76,6 +76,10 @@ const COLD_OF_LISTENERS: readonly (readonly [string, (listener: ListenerOptions)
   ['proxy_protocol', (listener) => ('proxyNetworks' in listener ? listener.proxyNetworks : undefined)],
   ['max_connections', (listener) => ('limits' in listener ? listener.limits.connections : undefined)],
   ['max_handshakes', (listener) => ('limits' in listener ? listener.limits.handshakes : undefined)],
+  [
+    'max_connections_per_address',
+    (listener) => ('limits' in listener ? listener.limits.connectionsPerAddress : undefined),
+  ],
   ['alpn', (listener) => (listener.protocol === 'tcp' ? listener.alpn : undefined)],
   ['keep_alive', (listener) => (listener.protocol === 'http' ? listener.http.keepAliveMs : undefined)],
 ]

@@ -23,7 +23,7 @@ struct ListenerSpec {
   SocketAddress address;
   std::vector<std::string> alpn;
   uint32_t idle_timeout_ms = 0;
-  std::vector<Network> proxy_networks;
+  std::vector<Network> proxy_networks{};
   uint32_t max_connections = 0;  // 0: no limit
   uint32_t max_handshakes = 0;
   uint32_t max_connections_per_address = 0;
