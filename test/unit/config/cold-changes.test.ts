@@ -35,6 +35,11 @@ test.each([
     listener(HTTP.replace('{', '{ max_handshakes: 5,')),
     'listeners[0].max_handshakes',
   ],
+  [
+    'a limit of connections of one client',
+    listener(HTTP.replace('{', '{ max_connections_per_address: 5,')),
+    'listeners[0].max_connections_per_address',
+  ],
   ['keep-alive', listener(HTTP.replace('{', '{ keep_alive: 5s,')), 'listeners[0].keep_alive'],
   ['the time for handshakes', `${GOOD}tls: { handshake_timeout: 3s }\n`, 'tls.handshake_timeout'],
   ['the rotation of ticket keys', `${GOOD}tls: { ticket_rotation: 1h }\n`, 'tls.ticket_rotation'],
