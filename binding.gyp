@@ -6,6 +6,7 @@
       'sources': [
         'src/native/address_limit.cc',
         'src/native/binding_addon.cc',
+        'src/native/binding_ocsp.cc',
         'src/native/binding_receiver.cc',
         'src/native/binding_terminator.cc',
         'src/native/client_authentication.cc',
@@ -14,6 +15,7 @@
         'src/native/egress.cc',
         'src/native/listener.cc',
         'src/native/network.cc',
+        'src/native/ocsp.cc',
         'src/native/openssl_ptr.cc',
         'src/native/peer_certificate.cc',
         'src/native/provider.cc',
@@ -22,6 +24,7 @@
         'src/native/relay.cc',
         'src/native/sign_operation.cc',
         'src/native/socket.cc',
+        'src/native/staples.cc',
         'src/native/stats.cc',
         'src/native/terminator.cc',
         'src/native/ticket_keys.cc',

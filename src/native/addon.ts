@@ -19,6 +19,11 @@ export interface Terminator {
   /** The first key encrypts, all decrypt. Copied before the call returns. 80 bytes each: name 16, HMAC 32, AES 32. */
   setTicketKeys(keys: readonly Uint8Array[]): void
   /**
+   * Swaps all OCSP responses at once; handshakes under way give the one or the other. Copied before the call returns.
+   * What has ended is not sent, also if nobody takes it back.
+   */
+  setStaples(staples: readonly NativeStaple[]): void
+  /**
    * From now on clients of this listener are asked for a certificate; before `listen`, from the first one on.
    * Handshakes under way end with what they began with.
    * @throws {NativeError} `ERR_NATIVE_OPENSSL` when OpenSSL refuses an authority or a revocation list; nothing changes then.
@@ -56,8 +61,71 @@ export interface ConnectionReceiver {
   close(): void
 }
 
+/** What goes along with one certificate as its status, for clients that ask (RFC 6066 §8). */
+export interface NativeStaple {
+  /** SHA-256 of the leaf's DER, as an OcspSubject has it. */
+  readonly fingerprint: Uint8Array
+  /** DER OCSPResponse, verified; empty: there is none. */
+  readonly response: Uint8Array
+  /** Unix time in seconds: not sent from then on. */
+  readonly endsS: number
+  /** Without a response that is good now, a client that asks gets an alert; others are served. */
+  readonly required: boolean
+}
+
+/**
+ * The status of one certificate (RFC 6960): the request for it, and what an answer says. Knows no network and no clock.
+ * Any thread; the certificates are copied.
+ */
+export interface OcspSubject {
+  /** SHA-256 of the leaf's DER. */
+  readonly fingerprint: Uint8Array
+  /** URLs of the certificate's authorityInfoAccess (RFC 5280 §4.2.2.1), as they stand there. */
+  readonly responders: readonly string[]
+  /** TLS Feature status_request (RFC 7633). */
+  readonly mustStaple: boolean
+  /** DER OCSPRequest without a nonce; undefined without an issuer. */
+  readonly request: Uint8Array | undefined
+  /**
+   * Whether the answer is whole, is for this certificate, and is signed by the issuer or by a responder that the issuer
+   * names (RFC 6960 §4.2.2.2); and what it says then. Whether it is fresh enough is the caller's to judge.
+   */
+  read(response: Uint8Array): NativeOcspReading
+}
+
+export type NativeOcspReading =
+  | {
+      readonly status: 'good' | 'revoked' | 'unknown'
+      /** Unix time in milliseconds, as all that follow. */
+      readonly thisUpdateMs: number
+      readonly nextUpdateMs: number | undefined
+      /** notAfter of the signer's certificate. */
+      readonly signerEndsMs: number | undefined
+      readonly revokedMs: number | undefined
+      /** RFC 5280 §5.3.1, e.g. `keyCompromise`. */
+      readonly revokedReason: string | undefined
+    }
+  | { readonly status: 'refused'; readonly reason: OcspRefusal; readonly detail: string }
+
+/** The responder's own error (RFC 6960 §4.2.1), or what is wrong with its answer. */
+export type OcspRefusal =
+  | 'malformed-request'
+  | 'internal-error'
+  | 'try-later'
+  | 'signature-required'
+  | 'unauthorized'
+  | 'malformed'
+  | 'other-certificate'
+  | 'signature'
+  | 'no-issuer'
+
 export interface NativeAddon {
   Terminator: new (options: TerminatorOptions) => Terminator
+  /**
+   * @param leaf DER. @param issuer DER; without it there is no request, and no answer is believed.
+   * @throws {NativeError} `ERR_NATIVE_OPENSSL` when OpenSSL cannot read a certificate.
+   */
+  OcspSubject: new (leaf: Uint8Array, issuer?: Uint8Array) => OcspSubject
   ConnectionReceiver: new (onConnection: (connection: NativeConnection) => void) => ConnectionReceiver
 }
 

@@ -58,5 +58,8 @@ Napi::Function Define(Napi::Env env);
 namespace binding_receiver {
 Napi::Function Define(Napi::Env env);
 }
+namespace binding_ocsp {
+Napi::Function Define(Napi::Env env);
+}
 
 }  // namespace sealgate

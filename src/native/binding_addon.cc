@@ -19,6 +19,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("initialize", Napi::Function::New<Initialize>(env, "initialize"));
   exports.Set("Terminator", binding_terminator::Define(env));
   exports.Set("ConnectionReceiver", binding_receiver::Define(env));
+  exports.Set("OcspSubject", binding_ocsp::Define(env));
   return exports;
 }
 

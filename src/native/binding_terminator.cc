@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // JavaScript's Terminator. Long because every value that crosses the border is taken apart or put together
 // here.
+#include <algorithm>
 #include <memory>
 
 #include "binding.h"
@@ -106,6 +107,18 @@ ClientAuthenticationSpec ToClientAuthentication(const Napi::Value& value) {
   };
 }
 
+// TypeScript has the fingerprint from an OcspSubject.
+StapleSpec ToStaple(const Napi::Value& value) {
+  const auto object = value.As<Napi::Object>();
+  StapleSpec staple{.response = ToBytes(object.Get("response")),
+                    .ends_s = object.Get("endsS").As<Napi::Number>().Int64Value(),
+                    .required = object.Get("required").ToBoolean()};
+  const Bytes fingerprint = ToBytes(object.Get("fingerprint"));
+  if (fingerprint.size() == staple.certificate.size())
+    std::copy(fingerprint.begin(), fingerprint.end(), staple.certificate.begin());
+  return staple;
+}
+
 Napi::Object ToJs(Napi::Env env, Event& event) {
   Napi::Object object = Napi::Object::New(env);
   if (const auto* failed = std::get_if<HandshakeFailed>(&event)) {
@@ -196,6 +209,10 @@ class TerminatorWrap final : public Napi::ObjectWrap<TerminatorWrap> {
 
   void JS_setTicketKeys(const Napi::CallbackInfo& info) {
     if (!closed_) terminator_->SetTicketKeys(ToVector<Bytes>(info[0], ToBytes));
+  }
+
+  void JS_setStaples(const Napi::CallbackInfo& info) {
+    if (!closed_) terminator_->SetStaples(ToVector<StapleSpec>(info[0], ToStaple));
   }
 
   Napi::Value JS_listen(const Napi::CallbackInfo& info) {
@@ -408,6 +425,7 @@ Napi::Function binding_terminator::Define(Napi::Env env) {
                         {
                             T::InstanceMethod<&T::JS_setCredentials>("setCredentials"),
                             T::InstanceMethod<&T::JS_setTicketKeys>("setTicketKeys"),
+                            T::InstanceMethod<&T::JS_setStaples>("setStaples"),
                             T::InstanceMethod<&T::JS_setClientAuthentication>("setClientAuthentication"),
                             T::InstanceMethod<&T::JS_listen>("listen"),
                             T::InstanceMethod<&T::JS_stopListening>("stopListening"),

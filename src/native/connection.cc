@@ -531,6 +531,7 @@ void Connection::SetDeadline(uint64_t after_ms) {
 
 const Contexts& Connection::contexts() const { return thread_->contexts(); }
 const TicketKeys* Connection::ticket_keys() const { return thread_->ticket_keys(); }
+const Staples* Connection::staples() const { return thread_->staples(); }
 
 const ClientAuthentication* Connection::client_authentication() const {
   return thread_->client_authentication(listener_->id);

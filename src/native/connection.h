@@ -77,6 +77,8 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   void OnUnknownServerName(std::string_view name) override { unknown_name_ = name; }
   [[nodiscard]] const ClientAuthentication* client_authentication() const override;
   void OnCertificateRefused(std::string reason) override;
+  [[nodiscard]] const Staples* staples() const override;
+  void OnStapleMissing() override { known_failure_ = "no OCSP response to staple"; }
   // Relay::Owner
   void OnRelayEnd(Relay::End end, const char* reason) override;
   bool OnPlainEnd() override;

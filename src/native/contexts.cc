@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <ctime>
 
 #include "client_authentication.h"
 
@@ -25,9 +26,17 @@ std::string_view HostName(const uint8_t* extension, size_t size) {
   return {reinterpret_cast<const char*>(extension + kHeader), length};
 }
 
+// A certificate of a context. OpenSSL's own pointer to it is the same in every SSL, also after a change of
+// context.
+struct Leaf {
+  const X509* certificate;  // borrowed from the context
+  Fingerprint fingerprint;
+};
+
 // What a context carries for the callbacks; dies with it.
 struct ContextInfo {
   PolicySpec policy;
+  std::vector<Leaf> leaves;
   std::vector<uint16_t> tls13_schemes;
   SessionBinding binding{};
   int key_log_fd = -1;
@@ -169,6 +178,27 @@ int OnNewTicket(SSL* ssl, void* /*argument*/) {
   return KeepIdentityInTicket(ssl) ? 1 : 0;
 }
 
+// The client wants the status of the certificate that has been chosen for it. Not called on resumption.
+int OnStatusRequest(SSL* ssl, void* /*argument*/) {
+  HandshakeDelegate* delegate = DelegateOf(ssl);
+  const Staples* staples = delegate->staples();
+  const std::vector<Leaf>& leaves = InfoOf(SSL_get_SSL_CTX(ssl)).leaves;
+  const auto leaf =
+      std::find_if(leaves.begin(), leaves.end(),
+                   [chosen = SSL_get_certificate(ssl)](const Leaf& l) { return l.certificate == chosen; });
+  if (staples == nullptr || leaf == leaves.end()) return SSL_TLSEXT_ERR_NOACK;
+  const Staples::Answer answer = staples->Find(leaf->fingerprint, std::time(nullptr));
+  if (answer.found == Staples::Found::kMissing) {
+    delegate->OnStapleMissing();
+    return SSL_TLSEXT_ERR_ALERT_FATAL;  // internal_error
+  }
+  if (answer.found == Staples::Found::kNone) return SSL_TLSEXT_ERR_NOACK;
+  void* copy = OPENSSL_memdup(answer.response->data(), answer.response->size());
+  if (copy == nullptr) return SSL_TLSEXT_ERR_NOACK;
+  SSL_set_tlsext_status_ocsp_resp(ssl, copy, answer.response->size());  // the SSL owns it from here on
+  return SSL_TLSEXT_ERR_OK;
+}
+
 // One write a line: lines of several threads do not mix in a file opened for appending.
 void OnKeyLog(const SSL* ssl, const char* line) {
   const std::string text = std::string(line) + "\n";
@@ -200,6 +230,7 @@ SslCtxPtr NewContext(const CryptoLibrary& library, const PolicySpec& policy) {
   SSL_CTX_set_client_hello_cb(c, &OnClientHello, nullptr);
   SSL_CTX_set_tlsext_servername_callback(c, &OnServerName);
   SSL_CTX_set_alpn_select_cb(c, &OnAlpn, nullptr);
+  SSL_CTX_set_tlsext_status_cb(c, &OnStatusRequest);
   return ctx;
 }
 
@@ -240,7 +271,8 @@ X509Ptr ParseCertificate(const CryptoLibrary& library, const Bytes& der) {
   return X509Ptr(certificate);
 }
 
-bool AddCertificate(SSL_CTX* ctx, const CryptoLibrary& library, const CertificateSpec& spec) {
+bool AddCertificate(SSL_CTX* ctx, const CryptoLibrary& library, const CertificateSpec& spec,
+                    std::vector<Leaf>* leaves) {
   if (spec.chain.empty()) return false;
   const X509Ptr leaf = ParseCertificate(library, spec.chain.front());
   if (leaf == nullptr || SSL_CTX_use_certificate(ctx, leaf.get()) != 1)
@@ -252,6 +284,7 @@ bool AddCertificate(SSL_CTX* ctx, const CryptoLibrary& library, const Certificat
     if (intermediate == nullptr || SSL_CTX_add1_chain_cert(ctx, intermediate.get()) != 1)
       return false;  // up_ref
   }
+  leaves->push_back({leaf.get(), FingerprintOf(leaf.get())});
   return true;
 }
 
@@ -288,17 +321,18 @@ std::optional<OpensslFailure> Contexts::Fill(Endpoint& endpoint, const CryptoLib
         !refused.empty()) {
       return FailureWithQueue("OpenSSL refuses the " + refused);
     }
+    std::vector<Leaf> leaves;
     for (const CertificateSpec& certificate : credentials.certificates) {
-      if (!AddCertificate(ctx.get(), library, certificate)) {
+      if (!AddCertificate(ctx.get(), library, certificate, &leaves)) {
         return FailureWithQueue("OpenSSL refuses a certificate for " + JoinNames(credentials.names));
       }
     }
     if (SSL_CTX_set1_sigalgs_list(ctx.get(), credentials.signature_schemes.c_str()) != 1) {
       return FailureWithQueue("OpenSSL refuses the signature schemes " + credentials.signature_schemes);
     }
-    if (!SetInfo(ctx.get(),
-                 std::make_unique<ContextInfo>(ContextInfo{credentials.policy, credentials.tls13_schemes,
-                                                           binding, options.key_log_fd}))) {
+    if (!SetInfo(ctx.get(), std::make_unique<ContextInfo>(ContextInfo{credentials.policy, std::move(leaves),
+                                                                      credentials.tls13_schemes, binding,
+                                                                      options.key_log_fd}))) {
       return FailureWithQueue("OpenSSL has no memory");
     }
     if (options.key_log_fd >= 0) SSL_CTX_set_keylog_callback(ctx.get(), &OnKeyLog);

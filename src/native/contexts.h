@@ -13,6 +13,7 @@
 
 #include "openssl_ptr.h"
 #include "provider.h"
+#include "staples.h"
 #include "ticket_keys.h"
 
 namespace sealgate {
@@ -71,6 +72,10 @@ class HandshakeDelegate {
   [[nodiscard]] virtual const class ClientAuthentication* client_authentication() const = 0;
   // For the log; the handshake fails by itself.
   virtual void OnCertificateRefused(std::string reason) = 0;
+  // Null: nobody has given any yet.
+  [[nodiscard]] virtual const Staples* staples() const = 0;
+  // The client asks for the status of a certificate that must not be shown without; the handshake fails.
+  virtual void OnStapleMissing() = 0;
 
  protected:
   ~HandshakeDelegate() = default;

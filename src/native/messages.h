@@ -15,6 +15,7 @@
 #include "network.h"
 #include "peer_certificate.h"
 #include "socket.h"
+#include "staples.h"
 #include "ticket_keys.h"
 
 namespace sealgate {
@@ -181,6 +182,10 @@ struct SwapTicketKeys {
   std::shared_ptr<const TicketKeys> keys;
 };
 
+struct SwapStaples {
+  std::shared_ptr<const Staples> staples;
+};
+
 // Null: clients of that listener are not asked for a certificate.
 struct SwapClientAuthentication {
   uint32_t listener_id = 0;
@@ -196,7 +201,7 @@ struct Stop {};
 
 using Command =
     std::variant<FinishSign, ConnectUpstream, AbortConnection, OpenListener, CloseListener, SwapContexts,
-                 SwapTicketKeys, SwapClientAuthentication, SwapReceivers, Drain, Stop>;
+                 SwapTicketKeys, SwapStaples, SwapClientAuthentication, SwapReceivers, Drain, Stop>;
 using Inbox = Mailbox<Command>;
 
 }  // namespace sealgate

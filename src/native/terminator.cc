@@ -62,6 +62,11 @@ void Terminator::SetTicketKeys(std::vector<Bytes> keys) {
   SendToAll([&] { return SwapTicketKeys{shared}; });
 }
 
+void Terminator::SetStaples(std::vector<StapleSpec> staples) {
+  const auto shared = Staples::Create(std::move(staples));
+  SendToAll([&] { return SwapStaples{shared}; });
+}
+
 std::variant<std::monostate, OpensslFailure> Terminator::SetClientAuthentication(
     uint32_t listener_id, const ClientAuthenticationSpec& spec) {
   auto created = ClientAuthentication::Create(*library_, spec);

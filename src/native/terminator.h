@@ -53,6 +53,8 @@ class Terminator final {
   [[nodiscard]] std::variant<std::monostate, OpensslFailure> SetCredentials(
       const std::vector<EndpointSpec>& endpoints);
   void SetTicketKeys(std::vector<Bytes> keys);
+  // All of them; what is not among them is not stapled any more.
+  void SetStaples(std::vector<StapleSpec> staples);
   // Before Listen(): from the first connection on. Later: handshakes under way end with what they began with.
   [[nodiscard]] std::variant<std::monostate, OpensslFailure> SetClientAuthentication(
       uint32_t listener_id, const ClientAuthenticationSpec& spec);

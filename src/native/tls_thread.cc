@@ -137,6 +137,7 @@ void TlsThread::Execute(Command& command) {
                  },
                  [this](SwapContexts& swap) { contexts_ = std::move(swap.contexts); },
                  [this](SwapTicketKeys& swap) { ticket_keys_ = std::move(swap.keys); },
+                 [this](SwapStaples& swap) { staples_ = std::move(swap.staples); },
                  [this](SwapClientAuthentication& swap) {
                    client_authentications_[swap.listener_id] = std::move(swap.authentication);
                  },

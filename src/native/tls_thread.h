@@ -66,6 +66,7 @@ class TlsThread final {
   [[nodiscard]] MainMailboxes& main() { return *main_; }
   [[nodiscard]] const Contexts& contexts() const { return *contexts_; }
   [[nodiscard]] const TicketKeys* ticket_keys() const { return ticket_keys_.get(); }
+  [[nodiscard]] const Staples* staples() const { return staples_.get(); }
   // Null: clients of that listener are not asked for a certificate.
   [[nodiscard]] const ClientAuthentication* client_authentication(uint32_t listener_id) const {
     const auto found = client_authentications_.find(listener_id);
@@ -104,6 +105,7 @@ class TlsThread final {
 
   std::shared_ptr<const Contexts> contexts_;
   std::shared_ptr<const TicketKeys> ticket_keys_;
+  std::shared_ptr<const Staples> staples_;
   std::unordered_map<uint32_t, std::shared_ptr<const ClientAuthentication>> client_authentications_;
   std::vector<std::shared_ptr<Receiver>> receivers_;
   size_t next_receiver_ = 0;
