@@ -62,6 +62,8 @@ Identity Authority::Issue(const Request& request) {
   X509_set_issuer_name(certificate, X509_get_subject_name(certificate_.get()));
   if (!request.names.empty()) AddExtension(certificate, NID_subject_alt_name, request.names);
   if (!request.usage.empty()) AddExtension(certificate, NID_ext_key_usage, request.usage);
+  if (!request.responder.empty()) AddExtension(certificate, NID_info_access, "OCSP;URI:" + request.responder);
+  if (request.must_staple) AddExtension(certificate, NID_tlsfeature, "status_request");
   Sign(certificate);
   if (issuer_ != nullptr) identity.chain.push_back(der());
   return identity;

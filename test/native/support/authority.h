@@ -27,6 +27,8 @@ class Authority final {
     std::string subject{"client"};
     std::string names{};  // OpenSSL's syntax: "DNS:a,URI:b"
     std::string usage{"clientAuth"};
+    std::string responder{};    // authorityInfoAccess: OCSP
+    bool must_staple = false;   // RFC 7633
     long not_before_s = -3600;  // from now
     long not_after_s = 86'400;
     KeyKind kind = KeyKind::kP256;
@@ -37,6 +39,8 @@ class Authority final {
   Authority(const std::string& name, Authority* issuer);
 
   [[nodiscard]] Bytes der() const;
+  [[nodiscard]] X509* certificate() const { return certificate_.get(); }
+  [[nodiscard]] EVP_PKEY* key() const { return key_.get(); }
   [[nodiscard]] Identity Issue(const Request& request);
   [[nodiscard]] Identity Issue() { return Issue(Request{}); }
   // A revocation list of everything in it; not_after_s is its nextUpdate, from now.
