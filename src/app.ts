@@ -27,6 +27,7 @@ import { loadAddon } from './native/addon.ts'
 import { tcpRoutingState, tlsState, workerOptions } from './part-states.ts'
 import { HttpWorkers } from './proxy/workers.ts'
 import { Reloads } from './reload.ts'
+import { Stapling } from './stapling/stapling.ts'
 import { type SharedTicketKeys, shareTicketKeys, showOwnTicketKeys } from './ticket-sharing.ts'
 import type { Credentials } from './tls/offers.ts'
 import { provePort } from './tls/prove-port.ts'
@@ -93,11 +94,14 @@ class RunningApp implements App {
   /** What has started, last first. */
   readonly #stops: (() => unknown)[] = []
   #audit: AuditLog | undefined
+  #stapling: Stapling | undefined
   #tls: TlsFront | undefined
   #sharedTickets: SharedTicketKeys | undefined
   #workers: HttpWorkers | undefined
   /** `waiting`: nobody can sign yet, the listeners are closed. */
   #state: 'starting' | 'waiting' | 'ready' | 'draining' | 'stopped' = 'starting'
+  /** Draining, or stopped. */
+  readonly #leaving = new AbortController()
   #reviewing: NodeJS.Immediate | undefined
   #opening: Promise<void> | undefined
   #drained: Promise<void> | undefined
@@ -136,12 +140,14 @@ class RunningApp implements App {
     this.#watchExpiry()
     await this.#startAdmin()
     await this.#startAudit()
+    this.#startStapling()
     await this.#startSigning(options)
     const tls = this.#startTls()
     await this.#startTickets(tls)
     await this.#startWorkers(tls)
-    if (this.#certificates.anyServed) await this.#open(tls)
-    else await this.#wait()
+    if (!this.#certificates.anyServed) await this.#wait()
+    else if (this.#stapling?.complete === false) await this.#waitForStaples(tls)
+    else await this.#open(tls)
     this.#reloads.begin()
   }
 
@@ -174,6 +180,17 @@ class RunningApp implements App {
     this.#audit = opened
     this.#stops.unshift(() => opened.close())
     if (audit.checkpoint !== undefined) opened.signWith(this.#certificates.checkpointKey(), signing.timeoutMs)
+  }
+
+  /** Before the HSMs: responders answer meanwhile. */
+  #startStapling(): void {
+    const { stapling: options, certificates } = this.#config
+    const [log, metrics] = [this.#log, this.#metrics]
+    const onChange = (): void => this.#tls?.setStaples(this.#stapling?.staples() ?? [])
+    const stapling = new Stapling({ addon: loadAddon(), options, log, metrics, onChange })
+    this.#stapling = stapling
+    this.#stops.unshift(() => stapling.close())
+    stapling.update(certificates)
   }
 
   async #startSigning({ strict }: StartOptions): Promise<void> {
@@ -220,6 +237,13 @@ class RunningApp implements App {
     this.#reviewSoon()
   }
 
+  /** Certificates that must not be without an OCSP response get a moment for it, in which all this can be stopped. */
+  async #waitForStaples(tls: TlsFront): Promise<void> {
+    for (const { address } of this.#config.listeners) await provePort(address)
+    this.#log.info('waiting for OCSP responses')
+    this.#open(tls).catch((error: unknown) => this.#fail(error))
+  }
+
   /** Comes from the middle of a member's change; several members change together. */
   #reviewSoon(): void {
     this.#reviewing ??= setImmediate(() => {
@@ -243,11 +267,14 @@ class RunningApp implements App {
   }
 
   async #openListeners(tls: TlsFront): Promise<void> {
+    const left = this.#leaving.signal
+    await this.#stapling?.firstAnswers(this.#config.stapling.startWaitMs, left)
+    if (left.aborted) return
     for (const id of this.#config.listeners.keys()) {
       const onStarted = (stop: () => unknown) => void this.#stops.unshift(stop)
       const [config, log, open] = [this.#config, this.#log, this.listeners]
       this.listeners.push(await openListener(id, { config, tls, log, open, onStarted }))
-      if (this.#state === 'draining' || this.#state === 'stopped') return
+      if (left.aborted) return
     }
     this.#state = 'ready'
     this.#log.info({ listeners: this.listeners }, 'ready')
@@ -275,6 +302,7 @@ class RunningApp implements App {
     })
     this.#tls = tls
     this.#stops.unshift(() => tls.close())
+    tls.setStaples(this.#stapling?.staples() ?? [])
     return tls
   }
 
@@ -289,10 +317,11 @@ class RunningApp implements App {
   /** @throws as changeTo. Nothing has changed then. */
   async #change(next: Config, signal: AbortSignal): Promise<Changed> {
     const before = this.#config
-    const [certificates, tls, workers] = [this.#certificates, this.#tls, this.#workers]
+    const [certificates, stapling] = [this.#certificates, this.#stapling]
+    const [tls, workers] = [this.#tls, this.#workers]
     if (tls === undefined) throw new TlsError('ERR_TLS_LISTEN', 'Sealgate has ended')
     const keyFor = (key: ServiceKey) => this.#audited(key)
-    const parts = { addon: loadAddon(), certificates, tls, workers, keyFor }
+    const parts = { addon: loadAddon(), certificates, stapling, tls, workers, keyFor }
     const changed = await changeTo(next, before, parts, signal)
     this.#config = next
     this.#tcp.change(tcpRoutingState(next))
@@ -350,7 +379,7 @@ class RunningApp implements App {
   }
 
   #readiness(wanted: 'every' | 'any'): Readiness {
-    const reasons = this.#certificates.reasons()
+    const reasons = [...this.#certificates.reasons(), ...(this.#stapling?.reasons() ?? [])]
     if (this.#state === 'waiting')
       reasons.push('waiting: the listeners open when a certificate can be signed for')
     else if (this.#state !== 'ready') reasons.push(this.#state)
@@ -364,6 +393,7 @@ class RunningApp implements App {
       listeners: this.listeners,
       hsms: this.#certificates.signing.status(),
       certificates: this.#certificates.status(),
+      stapling: this.#stapling?.status(),
       upstreams: this.#config.upstreams.map(({ name, servers }) => ({
         name,
         servers: servers.map(({ scheme, host, port }) => `${scheme}://${host}:${port}`),
@@ -388,6 +418,7 @@ class RunningApp implements App {
   async #drain(): Promise<void> {
     if (this.#state === 'stopped') return
     this.#state = 'draining'
+    this.#leaving.abort()
     void this.#reloads.close()
     this.#log.info({ timeoutMs: this.#config.drainTimeoutMs }, 'draining')
     await this.#opening?.catch(() => {}) // it stops at the next listener
@@ -409,6 +440,7 @@ class RunningApp implements App {
 
   async #destroy(): Promise<void> {
     this.#state = 'stopped'
+    this.#leaving.abort()
     clearImmediate(this.#reviewing)
     // The operator's window closes last, and shows nothing of what is gone.
     this.#tls = undefined

@@ -2,7 +2,7 @@
  * Puts another configuration into force while connections are open: proves it beside the one in use, then swaps.
  *
  *   what needs a restart? → new hosts beside the old: every new key signs → OpenSSL takes certificates, policies, CAs
- *     → HTTP workers have the new routes and names → TLS serves the new certificates → the keys are the new ones
+ *     → OCSP responses that must be there are → HTTP workers have the new routes and names → TLS serves the new certificates → the keys are the new ones
  *
  * Whatever fails before TLS has taken it undoes what was done; after that nothing can fail.
  */
@@ -15,6 +15,7 @@ import type { ServiceKey } from './hsm/signing-service.ts'
 import type { NativeAddon } from './native/addon.ts'
 import { tlsState, workerOptions } from './part-states.ts'
 import type { HttpWorkers } from './proxy/workers.ts'
+import type { Stapling } from './stapling/stapling.ts'
 import type { Credentials } from './tls/offers.ts'
 import { proveState } from './tls/prove.ts'
 import type { TlsFront } from './tls/tls-front.ts'
@@ -22,6 +23,7 @@ import type { TlsFront } from './tls/tls-front.ts'
 export interface ChangeParts {
   readonly addon: NativeAddon
   readonly certificates: Certificates
+  readonly stapling: Stapling | undefined
   readonly tls: TlsFront
   /** undefined: there are no http listeners. */
   readonly workers: HttpWorkers | undefined
@@ -44,7 +46,7 @@ export interface Changed {
 export async function changeTo(
   next: Config,
   before: Config,
-  { addon, certificates, tls, workers, keyFor }: ChangeParts,
+  { addon, certificates, stapling, tls, workers, keyFor }: ChangeParts,
   signal: AbortSignal,
 ): Promise<Changed> {
   const cold = coldChanges(before, next)
@@ -56,6 +58,9 @@ export async function changeTo(
     await change.prove(PROVE_MS)
     const state = tlsState(next, (index) => keyFor(change.key(index)))
     proveState(addon, state)
+    // Beside those in use: a certificate that must not be without a response gets it before it is shown.
+    stapling?.update([...before.certificates, ...next.certificates])
+    await stapling?.firstAnswers(next.stapling.startWaitMs, signal)
     // First: whoever comes by a new name finds its routes.
     await workers?.change(workerOptions(next))
     signal.throwIfAborted()
@@ -63,11 +68,13 @@ export async function changeTo(
   } catch (error) {
     await change.abandon()
     await workers?.change(workerOptions(before))
+    stapling?.update(before.certificates)
     throw error
   } finally {
     signal.removeEventListener('abort', giveUp)
   }
   // A handshake that has begun with the old certificate may still ask for its key.
+  stapling?.update(next.certificates)
   change.commit(next.tls.handshakeTimeoutMs + next.signing.timeoutMs)
   return { changed: changedSections(before, next), newHosts: change.restarted }
 }

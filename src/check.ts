@@ -8,6 +8,7 @@ import type { SealgateError } from './errors.ts'
 import { createLog } from './log.ts'
 import { createMetrics } from './metrics/metrics.ts'
 import { loadAddon } from './native/addon.ts'
+import { checkStapling } from './stapling/check.ts'
 import { ticketFindings } from './ticket-check.ts'
 import { checkClientAuthentications } from './tls/client-authentication.ts'
 import { tlsFindings } from './tls/findings.ts'
@@ -25,6 +26,7 @@ export async function checkConfig(config: Config): Promise<readonly CheckFinding
   const { log, flush } = createLog({ level: 'silent', sync: true })
   const { signing } = new Certificates(config, { log, metrics: createMetrics() })
   try {
+    const stapling = checkStapling(loadAddon(), config.certificates, config.stapling)
     const problems = await signing.start()
     const certificates = config.certificates.map(({ certificate, key }, index): CheckFinding => {
       const subject = certificate.file
@@ -55,7 +57,7 @@ export async function checkConfig(config: Config): Promise<readonly CheckFinding
     )
     const tickets = await ticketFindings(config, signing)
     const found = [...hsms, ...up, ...gaps, ...drills(config), ...certificates, ...tls]
-    return [...found, ...clientCertificates(config), ...tickets]
+    return [...found, ...(await stapling), ...clientCertificates(config), ...tickets]
   } finally {
     await signing.close()
     flush()

@@ -1,12 +1,15 @@
 /** `certificates` → CertificateOptions and KeyOptions: readable chains, and keys that can be found. */
 
 import type { KeyOptions, KeySelector } from '../hsm/options.ts'
+import type { StaplingSource } from '../stapling/options.ts'
 import type { CertificateOptions } from '../tls/options.ts'
 import { readCertificateFile } from './certificate-file.ts'
 import type { Path } from './document.ts'
 import { absolutePath, type Context, checkReference, type Entry } from './entries.ts'
 import { type Pkcs11Uri, parsePkcs11Uri, redactPkcs11Uri } from './pkcs11-uri.ts'
 import type { CertificateEntry, KeyEntry } from './schema.ts'
+import { resolveStapling } from './stapling.ts'
+import type { OcspEntry } from './stapling-schema.ts'
 import { resolveCertificatePolicy } from './tls-policy.ts'
 
 /** `type` of RFC 7512. */
@@ -15,18 +18,21 @@ type KeyClass = 'private' | 'secret-key'
 export interface ResolvedCertificate {
   readonly certificate: CertificateOptions
   readonly key: KeyOptions
+  readonly stapling: StaplingSource
 }
 
 export function resolveCertificate(
   entry: Entry<CertificateEntry>,
   hsmNames: ReadonlySet<string>,
+  ocsp: OcspEntry | undefined,
   context: Context,
 ): ResolvedCertificate | undefined {
   const { path, value } = entry
   const certificate = resolveChain([...path, 'chain'], value.chain, context)
   const key = resolveKey([...path, 'key'], value.key, hsmNames, context)
   const policy = value.tls && resolveCertificatePolicy([...path, 'tls'], value.tls, context)
-  return certificate && key && { certificate: { ...certificate, ...(policy && { policy }) }, key }
+  const stapling = resolveStapling({ path: [...path, 'ocsp'], entry: value.ocsp, ocsp }, certificate, context)
+  return certificate && key && { certificate: { ...certificate, ...(policy && { policy }) }, key, stapling }
 }
 
 /** A key that can be found, and members that exist. */

@@ -42,6 +42,8 @@ const COLD: readonly (readonly [Path, (config: Config) => unknown])[] = [
   [['tls', 'handshake_timeout'], ({ tls }) => tls.handshakeTimeoutMs],
   [['tls', 'ticket_rotation'], ({ tls }) => tls.ticketRotationMs],
   [['tls', 'tickets'], ({ sharedTickets }) => sharedTickets],
+  [['ocsp', 'cache'], ({ stapling }) => stapling.cache],
+  [['ocsp', 'timeout'], ({ stapling }) => stapling.timeoutMs],
   [['admin'], ({ admin }) => admin],
   [['threads'], ({ threads }) => threads],
   [['audit'], ({ audit }) => audit],

@@ -4,6 +4,7 @@ import type { AuditOptions } from '../audit/options.ts'
 import type { HsmOptions, KeyOptions, SigningOptions } from '../hsm/options.ts'
 import type { LogLevel } from '../log.ts'
 import type { HttpListenerOptions } from '../proxy/options.ts'
+import type { StaplingOptions, StaplingSource } from '../stapling/options.ts'
 import type { SharedTicketOptions } from '../tickets/options.ts'
 import type {
   CertificateOptions,
@@ -24,13 +25,18 @@ export interface Config {
   /** SHA-256 of its bytes, hex: which configuration it was. */
   readonly sha256: string
   readonly hsms: readonly HsmOptions[]
-  readonly certificates: readonly { readonly certificate: CertificateOptions; readonly key: KeyOptions }[]
+  readonly certificates: readonly {
+    readonly certificate: CertificateOptions
+    readonly key: KeyOptions
+    readonly stapling: StaplingSource
+  }[]
   readonly listeners: readonly ListenerOptions[]
   readonly upstreams: readonly UpstreamOptions[]
   readonly signing: SigningOptions
   readonly tls: TlsOptions
   /** Ticket keys of a fleet; undefined: each process has its own. */
   readonly sharedTickets: SharedTicketOptions | undefined
+  readonly stapling: StaplingOptions
   /** undefined: no admin endpoint. */
   readonly admin: { readonly address: ListenAddress } | undefined
   readonly threads: { readonly tls: number; readonly http: number }

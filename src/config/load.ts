@@ -15,13 +15,14 @@ import { resolveCertificate, warnAboutShadowed } from './certificates.ts'
 import { reservedFields } from './client-certificates.ts'
 import type { Config, ListenerOptions } from './config.ts'
 import { type ConfigDocument, parseConfigDocument } from './document.ts'
-import { type Context, declaredNames, type Entry, soundEntries, warnUnused } from './entries.ts'
+import { absolutePath, type Context, declaredNames, type Entry, soundEntries, warnUnused } from './entries.ts'
 import { readTextFile } from './files.ts'
 import { resolveHsm } from './hsms.ts'
 import { listenerSchema } from './listener-schema.ts'
 import { checkDistinct, resolveListener, upstreamsOf } from './listeners.ts'
 import { Report } from './report.ts'
 import { auditSchema, certificateSchema, configSchema, hsmSchema, upstreamSchema } from './schema.ts'
+import { ocspSchema } from './stapling-schema.ts'
 import { sound, structureFindings } from './structure.ts'
 import { resolveSharedTickets, withWrappingKey } from './tickets.ts'
 import { checkSharedNames, checkSignable } from './tls-policy.ts'
@@ -72,8 +73,9 @@ function resolveDocument(
   const raw = sectionsOf(document.value)
   const hsmNames = declaredNames(raw['hsms'])
   const hsms = each(soundEntries(hsmSchema, 'hsms', raw['hsms']), (entry) => resolveHsm(entry, context))
+  const ocsp = sound(ocspSchema, raw['ocsp'])
   const certificates = each(soundEntries(certificateSchema, 'certificates', raw['certificates']), (entry) =>
-    resolveCertificate(entry, hsmNames, context),
+    resolveCertificate(entry, hsmNames, ocsp, context),
   )
   warnAboutShadowed(certificates, context)
   checkSharedNames(certificates, context)
@@ -130,6 +132,11 @@ function resolveDocument(
       },
     },
     sharedTickets,
+    stapling: {
+      cache: whole.ocsp.cache === undefined ? undefined : absolutePath(context, whole.ocsp.cache),
+      timeoutMs: whole.ocsp.timeout,
+      startWaitMs: whole.ocsp.start_wait,
+    },
     admin: adminAddress && { address: adminAddress },
     threads: { tls: threadsOf(whole.threads.tls), http: threadsOf(whole.threads.http) },
     log: whole.log,

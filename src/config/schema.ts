@@ -10,6 +10,7 @@ import { z } from 'zod'
 import { address, duration, integer, name, path, size, text, threadCount } from './fields.ts'
 import { listenerSchema } from './listener-schema.ts'
 import { DAY, GIB, HOUR, KIB, MIB, MINUTE, SECOND, UINT32_MAX } from './quantities.ts'
+import { certificateOcspSchema, ocspSchema } from './stapling-schema.ts'
 import { ticketsSchema } from './ticket-schema.ts'
 import { tlsPolicySchema } from './tls-policy-schema.ts'
 
@@ -111,6 +112,9 @@ export const certificateSchema = z
       .describe(
         "TLS for the names of this certificate, on top of the listener's. Certificates that share a name have the same.",
       ),
+    ocsp: certificateOcspSchema
+      .meta({ title: 'certificates[].ocsp' })
+      .describe('Where the OCSP response of this certificate comes from. Default: as `ocsp.staple` says.'),
   })
   .meta({ title: 'certificates[]' })
 
@@ -366,6 +370,7 @@ export const configSchema = z.strictObject({
   upstreams: z.record(name(), upstreamSchema).prefault({}).describe('Backends by name.'),
   signing: signingSchema,
   tls: tlsSchema,
+  ocsp: ocspSchema,
   limits: limitsSchema,
   admin: adminSchema,
   threads: threadsSchema,

@@ -279,6 +279,30 @@ export function createMetrics() {
       registers,
     }),
 
+    ocspStapled: new Gauge({
+      name: 'sealgate_ocsp_stapled',
+      help: '1 while an OCSP response is in force for the certificate, 0 while there is none.',
+      labelNames: ['name', 'key_type'],
+      registers,
+    }),
+    ocspRequired: new Gauge({
+      name: 'sealgate_ocsp_required',
+      help: '1 for a certificate that must not be without an OCSP response (must-staple, or missing: refuse), else 0.',
+      labelNames: ['name', 'key_type'],
+      registers,
+    }),
+    ocspNextUpdate: new Gauge({
+      name: 'sealgate_ocsp_next_update_timestamp_seconds',
+      help: 'When the OCSP response in force ends, Unix time; absent while there is none.',
+      labelNames: ['name', 'key_type'],
+      registers,
+    }),
+    ocspRefreshes: new Counter({
+      name: 'sealgate_ocsp_refreshes_total',
+      help: 'Tries to get a new OCSP response, by result (good, revoked, or what went wrong).',
+      labelNames: ['name', 'key_type', 'result'],
+      registers,
+    }),
     certificateExpiry: new Gauge({
       name: 'sealgate_certificate_expiry_timestamp_seconds',
       help: 'notAfter of the certificate, Unix time.',

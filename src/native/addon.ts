@@ -125,7 +125,10 @@ export interface NativeAddon {
    * @param leaf DER. @param issuer DER; without it there is no request, and no answer is believed.
    * @throws {NativeError} `ERR_NATIVE_OPENSSL` when OpenSSL cannot read a certificate.
    */
-  OcspSubject: new (leaf: Uint8Array, issuer?: Uint8Array) => OcspSubject
+  OcspSubject: new (
+    leaf: Uint8Array,
+    issuer?: Uint8Array,
+  ) => OcspSubject
   ConnectionReceiver: new (onConnection: (connection: NativeConnection) => void) => ConnectionReceiver
 }
 

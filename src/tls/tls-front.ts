@@ -14,6 +14,7 @@ import type {
   NativeEstablished,
   NativeEvent,
   NativeListener,
+  NativeStaple,
   NativeStats,
   Terminator,
 } from '../native/addon.ts'
@@ -156,6 +157,11 @@ export class TlsFront {
   /** HTTP workers that take connections from now on. */
   setReceivers(receiverIds: readonly number[]): void {
     this.#terminator.setReceivers(receiverIds)
+  }
+
+  /** The OCSP responses of all certificates, from the next handshake on. */
+  setStaples(staples: readonly NativeStaple[]): void {
+    if (!this.#closed) this.#terminator.setStaples(staples)
   }
 
   /** Takes what is in the backlogs, then stops listening; silent connections are closed after a grace. */

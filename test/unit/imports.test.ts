@@ -24,15 +24,18 @@ const TABLE: Readonly<Record<string, Rule>> = {
       'certificates',
       ...['config', 'tls', 'hsm', 'audit', 'proxy', 'upstream', 'admin', 'metrics', 'native', 'drill'],
       'ticket-sharing',
-      ...['change', 'listening', 'part-states', 'reload', 'expiry'],
+      ...['change', 'listening', 'part-states', 'reload', 'expiry', 'stapling'],
     ],
   },
-  change: { may: ['certificates', 'config', 'part-states', 'tls'], types: ['hsm', 'native', 'proxy'] },
+  change: {
+    may: ['certificates', 'config', 'part-states', 'tls'],
+    types: ['hsm', 'native', 'proxy', 'stapling'],
+  },
   listening: { may: ['proxy'], types: ['config', 'tls'] },
   'part-states': { may: ['config'], types: ['proxy', 'tls', 'upstream'] },
   reload: { may: ['config'] },
   expiry: { may: [], types: ['tls/options'] },
-  check: { may: ['certificates', 'config', 'drill', 'native', 'ticket-check', 'tls'] },
+  check: { may: ['certificates', 'config', 'drill', 'native', 'stapling', 'ticket-check', 'tls'] },
   certificates: { may: ['config', 'hsm'] },
   cli: {
     may: ['app', 'check', 'audit', 'bench', 'config', 'doctor', 'drill', 'ticket-sharing', 'tickets', 'keys'],
@@ -46,11 +49,13 @@ const TABLE: Readonly<Record<string, Rule>> = {
   config: {
     may: [],
     types: [
-      ...['audit/options', 'hsm/options', 'proxy/options', 'tickets/options', 'tls/options'],
+      ...['audit/options', 'hsm/options', 'proxy/options', 'stapling/options', 'tickets/options'],
+      'tls/options',
       'upstream/options',
     ],
   },
   tls: { may: ['native'] },
+  stapling: { may: ['hsm/back-off', 'native'], types: ['tls/options'] },
   // A wrapping key is the HSM's; what it is asked is its own business.
   tickets: { may: [], types: ['hsm/options'] },
   'ticket-check': { may: ['config', 'hsm', 'ticket-sharing', 'tickets'] },
