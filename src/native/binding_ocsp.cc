@@ -17,7 +17,7 @@ std::vector<uint8_t> ToBytes(const Napi::Value& value) {
 }
 
 Napi::Value FromBytes(Napi::Env env, std::span<const uint8_t> bytes) {
-  return Napi::Buffer<uint8_t>::Copy(env, bytes.data(), bytes.size());
+  return {env, Napi::Buffer<uint8_t>::Copy(env, bytes.data(), bytes.size())};
 }
 
 Napi::Object ToJs(Napi::Env env, const OcspStatus& status) {

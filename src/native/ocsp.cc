@@ -106,6 +106,7 @@ bool OcspSubject::MakeRequest() {
 std::vector<std::string> OcspSubject::Responders() const {
   std::vector<std::string> urls;
   STACK_OF(OPENSSL_STRING)* found = X509_get1_ocsp(leaf_.get());
+  urls.reserve(static_cast<size_t>(std::max(0, sk_OPENSSL_STRING_num(found))));
   for (int i = 0; i < sk_OPENSSL_STRING_num(found); ++i) urls.emplace_back(sk_OPENSSL_STRING_value(found, i));
   X509_email_free(found);
   return urls;
