@@ -14,8 +14,8 @@ export function readPin(source: HsmOptions['pin']): string {
 
 function fromFile(path: string): string {
   try {
-    // Editors and `echo` end a file with a newline; no PIN does.
-    return readFileSync(path, 'utf8').replace(/\r?\n$/, '')
+    // Editors and `echo` end it with a newline, and a secret store may put a comment below.
+    return readFileSync(path, 'utf8').split(/\r?\n/, 1)[0] ?? ''
   } catch (cause) {
     const reason = cause instanceof Error && 'code' in cause ? ` (${cause.code})` : ''
     throw new Problem('ERR_HSM_PIN', `the PIN file ${path} cannot be read${reason}`, { cause })
