@@ -112,7 +112,7 @@ test('every dependency has its reason in it, and nothing else has', () => {
     readFileSync(join(checkout, 'package.json'), 'utf8'),
   )
   const section = /## Dependencies, and why\n([\s\S]*?)\n## /.exec(readFileSync(readme, 'utf8'))?.[1] ?? ''
-  const named = [...section.matchAll(/^\| (\w[\w, -]*?) +\|/gm)].flatMap(
+  const named = [...section.matchAll(/^\| ([@\w][\w/, -]*?) +\|/gm)].flatMap(
     ([, names]) => names?.split(', ') ?? [],
   )
 
