@@ -6,6 +6,7 @@
       'sources': [
         'src/native/address_limit.cc',
         'src/native/binding_addon.cc',
+        'src/native/binding_load.cc',
         'src/native/binding_ocsp.cc',
         'src/native/binding_receiver.cc',
         'src/native/binding_terminator.cc',
@@ -14,6 +15,10 @@
         'src/native/contexts.cc',
         'src/native/egress.cc',
         'src/native/listener.cc',
+        'src/native/load_client.cc',
+        'src/native/load_connection.cc',
+        'src/native/load_context.cc',
+        'src/native/loop_timer.cc',
         'src/native/network.cc',
         'src/native/ocsp.cc',
         'src/native/openssl_ptr.cc',

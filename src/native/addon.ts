@@ -119,6 +119,77 @@ export type OcspRefusal =
   | 'signature'
   | 'no-issuer'
 
+/**
+ * TLS handshakes against one server, as many and as fast as wanted: the load of a benchmark. On the loop of the thread
+ * that has made it, without a callback: what has come of them is fetched with `take()`, every now and then.
+ * It keeps its process alive until `close()`.
+ */
+export interface LoadClient {
+  /** One full handshake that stays for a ticket, a second at most. `take()` has its record when that is over. */
+  probe(): void
+  /** Begins handshakes by this plan, now. Times of the records count from here. */
+  start(plan: NativeLoadPlan): void
+  /** Begins no more; those under way go on. */
+  stop(): void
+  take(): NativeLoadTaken
+  /** Whatever is open is closed. Idempotent. */
+  close(): void
+}
+
+export interface NativeLoadOptions {
+  /** IP address. */
+  readonly address: string
+  readonly port: number
+  /** RFC 6066 §3; empty: none is sent. */
+  readonly serverName: string
+  readonly version: TlsVersion
+  /** Empty: ALPN is not spoken. */
+  readonly alpn: readonly string[]
+  /** Each certificate once, as long as the server shows the same. */
+  readonly verify: boolean
+  /** PEM, one after the other; for verify. */
+  readonly authorities: string
+  /** DNS name or IP address that the certificate must have; for verify. */
+  readonly expectedName: string
+  /** Of one handshake, from the start of its connection. */
+  readonly timeoutMs: number
+  /** End connections with a reset instead of close_notify and FIN. */
+  readonly reset: boolean
+  /** Read the tickets that come after a handshake: for resumption. */
+  readonly tickets: boolean
+  /**
+   * Come from the addresses of 127.0.0.0/8 in turn: from this one of them, and with every connection so many further.
+   * sourceStep 0: from where the kernel chooses.
+   */
+  readonly sourceFirst: number
+  readonly sourceStep: number
+}
+
+export interface NativeLoadPlan {
+  /** Closed loop: so many at a time; 0: open loop. */
+  readonly connections: number
+  /** Open loop: the first begins so long after the start, and every interval another one. */
+  readonly firstMs: number
+  readonly intervalMs: number
+  /** Open loop: one that would be more is skipped. */
+  readonly maxOpen: number
+  /** Share of the handshakes that offer the newest ticket, 0 to 1. */
+  readonly resumed: number
+}
+
+export interface NativeLoadTaken {
+  /** Since the last call; four numbers each: intended, begun, finished (ms since `start()`), and a LoadOutcome. */
+  readonly records: Float64Array
+  /** What failed handshakes say: the outcome `LOAD_OUTCOME.failed + i` has failed with errors[i]. */
+  readonly errors: readonly string[]
+  /** Handshakes under way. */
+  readonly open: number
+  readonly hasTicket: boolean
+}
+
+/** load_client.h has the same numbers. */
+export const LOAD_OUTCOME = { full: 0, resumed: 1, ticketRefused: 2, skipped: 3, failed: 4 } as const
+
 export interface NativeAddon {
   Terminator: new (options: TerminatorOptions) => Terminator
   /**
@@ -129,6 +200,10 @@ export interface NativeAddon {
     leaf: Uint8Array,
     issuer?: Uint8Array,
   ) => OcspSubject
+  /** @throws {NativeError} `ERR_NATIVE_OPENSSL` when an authority is no certificate. */
+  LoadClient: new (
+    options: NativeLoadOptions,
+  ) => LoadClient
   ConnectionReceiver: new (onConnection: (connection: NativeConnection) => void) => ConnectionReceiver
 }
 
@@ -380,7 +455,7 @@ interface RawAddon extends NativeAddon {
   initialize(errorClass: typeof NativeError): void
 }
 
-const ABI = 3
+const ABI = 4
 
 /** @throws {NativeError} `ERR_NATIVE_LOAD` with the command that builds the addon. */
 export function loadAddon(): NativeAddon {

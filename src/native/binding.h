@@ -58,6 +58,9 @@ Napi::Function Define(Napi::Env env);
 namespace binding_receiver {
 Napi::Function Define(Napi::Env env);
 }
+namespace binding_load {
+Napi::Function Define(Napi::Env env);
+}
 namespace binding_ocsp {
 Napi::Function Define(Napi::Env env);
 }

@@ -12,7 +12,6 @@ namespace sealgate {
 
 namespace {
 
-using BioPtr = std::unique_ptr<BIO, Deleter<BIO_free>>;
 using BignumPtr = std::unique_ptr<BIGNUM, Deleter<BN_free>>;
 using GeneralNamesPtr = std::unique_ptr<GENERAL_NAMES, Deleter<GENERAL_NAMES_free>>;
 

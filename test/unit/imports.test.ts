@@ -63,7 +63,7 @@ const TABLE: Readonly<Record<string, Rule>> = {
   hsm: { may: [] },
   token: { may: ['hsm'] },
   keys: { may: ['token', 'hsm', 'audit', 'config'], types: ['tls/options'] },
-  bench: { may: ['hsm', 'token', 'config'] },
+  bench: { may: ['hsm', 'token', 'config', 'native'] },
   // It records what the pool tells it, and checks signatures as the pool does.
   audit: { may: ['hsm/verify-signature'], types: ['hsm/key-use', 'hsm/options'] },
   proxy: { may: ['upstream', 'native'] },

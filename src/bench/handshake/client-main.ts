@@ -1,18 +1,19 @@
 /** Entry of a client process of `bench handshake`. Started by load.ts; ends with it. */
 
 import { Client } from './client.ts'
-import { type ClientMessage, clientOrderSchema } from './messages.ts'
+import { type ClientMessage, type ClientOrder, clientOrderSchema } from './messages.ts'
 
 // Ctrl-C reaches the whole group: the command decides, and this process ends when it is told or left alone.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
 process.once('disconnect', () => process.exit(0))
 process.once('message', (order) => {
-  const client = new Client(clientOrderSchema.parse(order))
-  void prepare(client)
+  void prepare(clientOrderSchema.parse(order))
 })
 
-async function prepare(client: Client): Promise<void> {
+async function prepare(order: ClientOrder): Promise<void> {
+  let client: Client
   try {
+    client = new Client(order)
     await client.prepare()
   } catch (error) {
     say({ kind: 'failed', message: error instanceof Error ? error.message : String(error) })

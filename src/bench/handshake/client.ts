@@ -1,14 +1,20 @@
-/** The load of one process: handshakes on a schedule or one after the other, and what came of them. */
+/**
+ * The load of one process: what it begins and when, and what came of it.
+ *
+ * The handshakes themselves are made by the addon (native/load_client.h), on this process's loop: one with node:tls
+ * costs several times the CPU, and a generator must not need more than the server that it measures.
+ */
 
 import { setTimeout as delay } from 'node:timers/promises'
 
+import { LOAD_OUTCOME, type LoadClient, loadAddon, type NativeLoadTaken } from '../../native/addon.ts'
 import { Histogram } from '../histogram.ts'
-import { Connector } from './connect.ts'
 import type { ClientOrder, ClientResult } from './messages.ts'
+import { loadOptions, loadPlan } from './native-load.ts'
 
 export class Client {
   readonly #order: ClientOrder
-  readonly #connector: Connector
+  readonly #load: LoadClient
   readonly #full = new Histogram()
   readonly #resumed = new Histogram()
   readonly #lateStart = new Histogram()
@@ -16,18 +22,21 @@ export class Client {
   #notResumed = 0
   #skipped = 0
   #firstError = ''
-  #open = 0
   #done = 0
   #failed = 0
-  /** Grows by the share that is to be resumed; at 1 it is one's turn. */
-  #share = 0
   readonly #stopped = new AbortController()
-  #fromMs = Number.POSITIVE_INFINITY
-  #untilMs = Number.POSITIVE_INFINITY
+  /** `performance.now()` at the start; records count from there, as what follows does. */
+  #startMs = 0
+  readonly #fromMs: number
+  #untilMs: number
 
+  /** @throws {NativeError} `ERR_NATIVE_OPENSSL` when the CA is no certificate; `ERR_NATIVE_LOAD` */
   constructor(order: ClientOrder) {
     this.#order = order
-    this.#connector = new Connector(order)
+    this.#fromMs = order.warmUpMs
+    this.#untilMs = order.warmUpMs + order.measureMs
+    const { LoadClient } = loadAddon()
+    this.#load = new LoadClient(loadOptions(order))
   }
 
   get done(): number {
@@ -40,8 +49,15 @@ export class Client {
 
   /** One handshake that tells whether there is anybody, and brings a ticket. @throws {Error} */
   async prepare(): Promise<void> {
-    await this.#connector.learnSession()
-    if (this.#order.resumed > 0 && !this.#connector.hasSession) {
+    this.#load.probe()
+    let taken = this.#load.take()
+    while (taken.open > 0) {
+      await delay(PROBE_POLL_MS)
+      taken = this.#load.take()
+    }
+    const [error] = taken.errors
+    if (error !== undefined) throw new Error(error)
+    if (this.#order.resumed > 0 && !taken.hasTicket) {
       throw new Error(
         'the server gives no session ticket, so nothing can be resumed: measure with --resumed 0',
       )
@@ -49,13 +65,14 @@ export class Client {
   }
 
   async run(): Promise<ClientResult> {
-    const { warmUpMs, measureMs, load } = this.#order
-    const startMs = performance.now()
-    this.#fromMs = startMs + warmUpMs
-    this.#untilMs = this.#fromMs + measureMs
-    const measuring = this.#measureCpu()
-    await ('perSecond' in load ? this.#openLoop(startMs, load.perSecond) : this.#closedLoop(load.connections))
-    const cpuSeconds = await measuring
+    this.#startMs = performance.now()
+    this.#load.start(loadPlan(this.#order))
+    const taking = setInterval(() => this.#count(this.#load.take()), TAKE_MS)
+    const cpuSeconds = await this.#measureCpu()
+    this.#load.stop()
+    await this.#lastOnes()
+    clearInterval(taking)
+    this.#load.close()
     return {
       full: plain(this.#full),
       resumed: plain(this.#resumed),
@@ -71,80 +88,8 @@ export class Client {
 
   /** Ends the run now; what was measured counts. */
   stop(): void {
-    this.#untilMs = Math.min(this.#untilMs, performance.now())
+    this.#untilMs = Math.min(this.#untilMs, performance.now() - this.#startMs)
     this.#stopped.abort()
-  }
-
-  /** Handshakes begin when it is their time, however long those before them take. */
-  async #openLoop(startMs: number, perSecond: number): Promise<void> {
-    const { process, of, timeoutMs } = this.#order
-    const intervalMs = 1000 / perSecond
-    // The processes take turns: together they are one even schedule.
-    let nextMs = startMs + (intervalMs * process) / of
-    while (nextMs < this.#untilMs) {
-      const nowMs = performance.now()
-      if (nowMs < nextMs) {
-        // A timer has whole milliseconds: better a little late, and counted from the intended time, than too early.
-        await this.#until(nextMs)
-        continue
-      }
-      if (this.#open >= MAX_OPEN) {
-        if (nextMs >= this.#fromMs) this.#skipped++
-      } else {
-        if (nextMs >= this.#fromMs) this.#lateStart.record(nowMs - nextMs)
-        void this.#handshake(nextMs)
-      }
-      nextMs += intervalMs
-    }
-    const giveUpMs = performance.now() + timeoutMs
-    while (this.#open > 0 && performance.now() < giveUpMs) await delay(5)
-  }
-
-  async #closedLoop(connections: number): Promise<void> {
-    const loop = async (): Promise<void> => {
-      while (performance.now() < this.#untilMs) {
-        const ok = await this.#handshake(performance.now())
-        if (!ok) await delay(FAILED_PAUSE_MS)
-      }
-    }
-    await Promise.all(Array.from({ length: connections }, loop))
-  }
-
-  /** @param intendedMs when it should have begun; latency counts from there. @returns false when it failed. */
-  async #handshake(intendedMs: number): Promise<boolean> {
-    const resume = this.#nextIsResumed()
-    this.#open++
-    try {
-      const { finishedAtMs, resumed } = await this.#connector.perform({ resume, waitForSession: false })
-      // An open loop counts what was to begin within the window, a closed one what has ended in it.
-      const atMs = 'perSecond' in this.#order.load ? intendedMs : finishedAtMs
-      if (atMs >= this.#fromMs && atMs < this.#untilMs) {
-        this.#done++
-        if (resume && !resumed) this.#notResumed++
-        const histogram = resumed ? this.#resumed : this.#full
-        histogram.record(finishedAtMs - intendedMs)
-      }
-      return true
-    } catch (error) {
-      if (intendedMs >= this.#fromMs) this.#fail(error)
-      return false
-    } finally {
-      this.#open--
-    }
-  }
-
-  #nextIsResumed(): boolean {
-    this.#share += this.#order.resumed
-    if (this.#share < 1 - 1e-9) return false
-    this.#share -= 1
-    return true
-  }
-
-  #fail(error: unknown): void {
-    this.#failed++
-    const name = errorName(error)
-    this.#errors.set(name, (this.#errors.get(name) ?? 0) + 1)
-    if (this.#firstError === '') this.#firstError = error instanceof Error ? error.message : String(error)
   }
 
   async #measureCpu(): Promise<number> {
@@ -155,11 +100,70 @@ export class Client {
     return (user + system) / 1e6
   }
 
-  /** Or until it is stopped. */
-  #until(atMs: number): Promise<void> {
-    const { signal } = this.#stopped
-    return delay(Math.max(0, atMs - performance.now()), undefined, { signal }).catch(() => {})
+  /** Handshakes that were begun in time and are still under way: each of them ends within the time limit. */
+  async #lastOnes(): Promise<void> {
+    let taken = this.#load.take()
+    for (; taken.open > 0; taken = this.#load.take()) {
+      this.#count(taken)
+      await delay(TAKE_MS)
+    }
+    this.#count(taken)
   }
+
+  #count({ records, errors }: NativeLoadTaken): void {
+    for (let at = 0; at < records.length; at += FIELDS) {
+      const [intendedMs = 0, startedMs = 0, finishedMs = 0, outcome = 0] = records.subarray(at, at + FIELDS)
+      this.#countOne({ intendedMs, startedMs, finishedMs, outcome }, errors)
+    }
+  }
+
+  #countOne(
+    { intendedMs, startedMs, finishedMs, outcome }: LoadRecord,
+    errors: NativeLoadTaken['errors'],
+  ): void {
+    const open = 'perSecond' in this.#order.load
+    const begunInTime = this.#isInTime(intendedMs)
+    if (outcome === LOAD_OUTCOME.skipped) {
+      if (begunInTime) this.#skipped++
+      return
+    }
+    if (open && begunInTime) this.#lateStart.record(startedMs - intendedMs)
+    if (outcome >= LOAD_OUTCOME.failed) {
+      if (begunInTime) this.#fail(errors[outcome - LOAD_OUTCOME.failed] ?? '')
+      return
+    }
+    // An open loop counts what was to begin within the window, a closed one what has ended in it.
+    if (!(open ? begunInTime : this.#isInTime(finishedMs))) return
+    this.#done++
+    if (outcome === LOAD_OUTCOME.ticketRefused) this.#notResumed++
+    const histogram = outcome === LOAD_OUTCOME.resumed ? this.#resumed : this.#full
+    histogram.record(finishedMs - intendedMs)
+  }
+
+  #isInTime(ms: number): boolean {
+    return ms >= this.#fromMs && ms < this.#untilMs
+  }
+
+  #fail(reason: string): void {
+    this.#failed++
+    this.#errors.set(reason, (this.#errors.get(reason) ?? 0) + 1)
+    if (this.#firstError === '') this.#firstError = reason
+  }
+
+  /** Or until it is stopped. */
+  #until(sinceStartMs: number): Promise<void> {
+    const { signal } = this.#stopped
+    const ms = Math.max(0, this.#startMs + sinceStartMs - performance.now())
+    return delay(ms, undefined, { signal }).catch(() => {})
+  }
+}
+
+interface LoadRecord {
+  readonly intendedMs: number
+  readonly startedMs: number
+  readonly finishedMs: number
+  /** LOAD_OUTCOME */
+  readonly outcome: number
 }
 
 function plain(histogram: Histogram): ClientResult['full'] {
@@ -167,11 +171,7 @@ function plain(histogram: Histogram): ClientResult['full'] {
   return { ...rest, counts: counts.map(([bucket, count]): [number, number] => [bucket, count]) }
 }
 
-function errorName(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  return 'code' in error && typeof error.code === 'string' ? error.code : error.message
-}
-
-// Far more than any listener answers at a time; only against a run that would take all memory.
-const MAX_OPEN = 4096
-const FAILED_PAUSE_MS = 20
+/** Of one record in `NativeLoadTaken.records`. */
+const FIELDS = 4
+const TAKE_MS = 50
+const PROBE_POLL_MS = 2

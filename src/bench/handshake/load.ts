@@ -88,7 +88,7 @@ function targetError({ address, port, servername }: ClientOrder, reason: string)
   )
 }
 
-/** What Node and OpenSSL say, and what helps. */
+/** What the kernel and OpenSSL say, and what helps. */
 const HINTS: readonly (readonly [RegExp, string])[] = [
   [/ECONNREFUSED/, 'nobody listens there'],
   [/ETIMEDOUT/, 'nothing answers there: is it the right address, and does a firewall let it through?'],
@@ -98,7 +98,7 @@ const HINTS: readonly (readonly [RegExp, string])[] = [
     'give its CA with --cacert FILE, or --insecure not to verify',
   ],
   [
-    /altnames|does not match certificate/i,
+    /(?:hostname|IP address) mismatch/i,
     'give the name that is in the certificate with --servername NAME, or --insecure',
   ],
   [/expired/i, 'renew it, or give --insecure not to verify'],
@@ -110,5 +110,8 @@ const HINTS: readonly (readonly [RegExp, string])[] = [
   [/protocol version/i, 'the server does not speak this version: give --tls 1.3 or --tls 1.2'],
   [/no application protocol/i, 'the server does not know that protocol: --alpn'],
   [/handshake failure|internal error/i, "the reason is in the server's log"],
-  [/ECONNRESET|socket disconnected/i, 'the server closed the connection; its log may say why'],
+  [
+    /ECONNRESET|EPIPE|unexpected eof|closed by the server/i,
+    'the server closed the connection; its log may say why',
+  ],
 ]

@@ -15,8 +15,6 @@
 
 namespace sealgate::test {
 
-using SslSessionPtr = std::unique_ptr<SSL_SESSION, Deleter<SSL_SESSION_free>>;
-
 // A connected blocking TCP socket that gives up after a while, so that a test never hangs.
 [[nodiscard]] UniqueFd ConnectTo(uint16_t port);
 // Before connect or listen: the other end's socket is full after some 30 KB that are not read.
