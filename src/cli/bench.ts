@@ -152,8 +152,8 @@ Examples:
 const HANDSHAKE_HELP = `
 Latency is from the start of the connection to the end of the handshake. With --rate it counts from the time at which
 a handshake should have begun, so a server that stalls cannot hide it (no coordinated omission).
-The clients are Node processes and need more CPU than a good server: the CPU per handshake of both is printed, and a
-warning when the generator was at its limit. Run it on another machine than the server, with --processes.
+A client has its own share of the work in a handshake: the CPU per handshake of both sides is printed, and a warning when
+the generator was at its limit. For a server's own figures run it on another machine, with --processes.
 
 Exit status: 0, 64 usage, 69 no handshake with the server, 73 a report cannot be written, 130 interrupted.
 

@@ -49,6 +49,36 @@ test.each(['1.2', '1.3'])(
   },
 )
 
+// Who closes first keeps the port for a minute (TIME_WAIT), unless it resets.
+test.each(['1.2', '1.3'])(
+  'TLS %s: with --reset no port is kept, and no handshake has failed on either side',
+  async (tls) => {
+    const failed = async () =>
+      (await sealgate.metrics()).sum('sealgate_handshakes_total', { result: 'failed' })
+    const failedBefore = await failed()
+    const keptBefore = portsKept()
+
+    const report = await measured('--connections', '8', '--resumed', '0.5', '--tls', tls, '--reset')
+    const kept = portsKept()
+    await measured('--connections', '8', '--tls', tls)
+
+    expect(report.errors).toEqual({})
+    expect(report.full.handshakes + report.resumed.handshakes).toBeGreaterThan(20)
+    expect(await failed()).toBe(failedBefore)
+    // The handshake that finds out whether there is anybody is not among those of the load, but ends as they do.
+    expect(kept).toBeLessThanOrEqual(keptBefore)
+    expect(portsKept()).toBeGreaterThan(kept + 20)
+  },
+)
+
+test('--alpn offers its protocols, and one that the server has not is an error with its cure', async () => {
+  expect((await measured('--connections', '2', '--alpn', 'h2,http/1.1')).errors).toEqual({})
+
+  const { status, stderr } = await bench('--connections', '2', '--alpn', 'smtp')
+  expect(stderr).toMatch(/no application protocol.*; the server does not know that protocol: --alpn/)
+  expect(status).toBe(69)
+})
+
 test('an open loop begins as many as its rate says, and each of them is counted', async () => {
   const report = await measured('--rate', '40/s', '--seconds', '2', '--processes', '2')
 
@@ -137,6 +167,13 @@ async function measured(...args: readonly string[]): Promise<HandshakeReport> {
   const { status, stdout, stderr } = await bench('--seconds', '1', ...args, '--json', json)
   expect({ status, stderr, stdout }).toMatchObject({ status: 0, stderr: '' })
   return JSON.parse(readFileSync(json, 'utf8'))
+}
+
+/** Connections from here to the listener in TIME_WAIT, from /proc (proc(5): addresses and state in hexadecimal). */
+function portsKept(): number {
+  const port = sealgate.port().toString(16).toUpperCase().padStart(4, '0')
+  const lines = readFileSync('/proc/net/tcp', 'utf8').split('\n')
+  return lines.filter((line) => new RegExp(`^\\s*\\d+: \\S+ \\S+:${port} 06 `).test(line)).length
 }
 
 function bench(...args: readonly string[]): ReturnType<typeof sealgateCommand> {
