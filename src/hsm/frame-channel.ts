@@ -6,7 +6,8 @@ import { FrameError, type FrameHandler, FrameReader } from './frame-reader.ts'
 import { type FrameType, FrameWriter } from './frames.ts'
 
 export interface FrameChannelOptions {
-  readonly socket: Socket
+  /** Connects; what arrives is given to `onChunk`, and may be overwritten when that returns. */
+  readonly open: (onChunk: (chunk: Buffer) => void) => Socket
   readonly accepts: readonly FrameType[]
   readonly onFrame: FrameHandler
   /**
@@ -30,11 +31,10 @@ export class FrameChannel {
   #writing = true
 
   constructor(options: FrameChannelOptions) {
-    this.#socket = options.socket
     this.#onEnd = options.onEnd
     this.#defer = options.defer
     const reader = new FrameReader(options.accepts, options.onFrame)
-    this.#socket.on('data', (chunk: Buffer) => {
+    this.#socket = options.open((chunk) => {
       if (!this.#reading) return
       this.#inChunk = true
       try {

@@ -89,7 +89,7 @@ export class HostProcess {
     const pipe = this.#child.stdio?.[3]
     if (!(pipe instanceof Socket)) return
     this.#channel = new FrameChannel({
-      socket: pipe,
+      open: (onChunk) => pipe.on('data', onChunk),
       accepts: [
         ...[FRAME.ready, FRAME.recovering, FRAME.problem, FRAME.signed, FRAME.failed, FRAME.sessions],
         ...[FRAME.wrapped, FRAME.notWrapped],

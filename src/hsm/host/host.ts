@@ -5,9 +5,7 @@
  * else ends it.
  */
 
-import type { Socket } from 'node:net'
-
-import { FrameChannel } from '../frame-channel.ts'
+import { FrameChannel, type FrameChannelOptions } from '../frame-channel.ts'
 import { FrameError } from '../frame-reader.ts'
 import { FRAME, type FrameType } from '../frames.ts'
 import { type ConfigureMessage, parseConfigure } from '../messages.ts'
@@ -22,10 +20,10 @@ export class Host {
   #state: 'unconfigured' | 'open' | 'ending' | 'ended' = 'unconfigured'
 
   /** @param onEnd called once, when there is nothing left to do but to leave. */
-  constructor(socket: Socket, onEnd: (module: Pkcs11Module | undefined) => void) {
+  constructor(open: FrameChannelOptions['open'], onEnd: (module: Pkcs11Module | undefined) => void) {
     this.#onEnd = onEnd
     this.#channel = new FrameChannel({
-      socket,
+      open,
       accepts: [FRAME.configure, FRAME.sign, FRAME.wrap],
       onFrame: (type, payload) => this.#frame(type, payload),
       // Signatures from the thread pool arrive one by one, several in a turn of the event loop.

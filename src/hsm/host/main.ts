@@ -4,7 +4,7 @@
  * Started by ../host-process.ts with one end of a socket pair as file descriptor 3.
  */
 
-import { Socket } from 'node:net'
+import { type ConnectOpts, Socket, type SocketConstructorOpts } from 'node:net'
 import { constants, getPriority, setPriority } from 'node:os'
 import { Worker } from 'node:worker_threads'
 
@@ -16,6 +16,7 @@ import type { Pkcs11Module } from './pkcs11.ts'
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
 
 const PIPE_FD = 3
+const READ_BYTES = 64 * 1024
 // A third of the processor, for one that nobody made nicer, when there is not enough for all (sched(7)).
 const NICER_BY = 5
 
@@ -30,7 +31,16 @@ const watchdog = new Worker(new URL('./watchdog.js', import.meta.url), {
 })
 watchdog.unref()
 
-const host = new Host(new Socket({ fd: PIPE_FD }), leave)
+// One buffer for all that arrives: frames are read where they lie, and a stream of chunks would cost more than reading them.
+const buffer = Buffer.allocUnsafeSlow(READ_BYTES)
+const host = new Host((onChunk) => {
+  const callback = (size: number) => {
+    onChunk(buffer.subarray(0, size))
+    return true
+  }
+  const options: SocketConstructorOpts & ConnectOpts = { fd: PIPE_FD, onread: { buffer, callback } }
+  return new Socket(options)
+}, leave)
 process.on('uncaughtException', (error) => host.endWith(error))
 
 /**
