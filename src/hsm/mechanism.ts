@@ -59,6 +59,17 @@ export function keySchemes(key: Pick<SignatureScheme, 'keyType' | 'curve'>): rea
   return schemes.filter((scheme) => scheme.keyType === key.keyType && scheme.curve === key.curve)
 }
 
+/**
+ * What an EC key signs with in TLS 1.2 besides: there no curve is tied to the hash (RFC 8446 §4.2.3), and some clients
+ * have only the larger ones.
+ */
+export function tls12Schemes(key: Pick<SignatureScheme, 'keyType' | 'curve'>): readonly SignatureScheme[] {
+  if (key.keyType !== 'ec') return []
+  return schemes
+    .filter(({ keyType, curve }) => keyType === 'ec' && curve !== key.curve)
+    .map((scheme) => ({ ...scheme, tls13: false }))
+}
+
 function pss(hashAlg: number, mgf: number): MechanismRow {
   return {
     mechanism: 0x000d,

@@ -13,7 +13,7 @@ import { type SignatureScheme, type SigningKey, type SignRequest, schemes } from
 import { type AbilityGap, abilityGaps } from './ability-gaps.ts'
 import type { KeyMetrics } from './key-metrics.ts'
 import type { KeyPurpose, KeyUse, SignatureUse } from './key-use.ts'
-import { keySchemes } from './mechanism.ts'
+import { keySchemes, tls12Schemes } from './mechanism.ts'
 import type { Member } from './member.ts'
 import type { KeyOptions, SigningOptions } from './options.ts'
 import { type KeyOutlook, keyOutlook } from './outlook.ts'
@@ -42,6 +42,8 @@ export class PooledKey implements SigningKey {
   readonly #uri: string
   readonly #publicKey: KeyObject
   readonly #possibleSchemes: readonly SignatureScheme[]
+  /** Code points of what the key signs with in TLS 1.2 besides. */
+  readonly #tls12Schemes: ReadonlySet<number>
   readonly #holders: readonly Holder[]
   readonly #signing: SigningOptions
   readonly #verify: boolean
@@ -87,6 +89,7 @@ export class PooledKey implements SigningKey {
     this.#uri = options.key.uri
     this.#publicKey = facts.publicKey
     this.#possibleSchemes = keySchemes(facts)
+    this.#tls12Schemes = new Set(tls12Schemes(facts).map(({ codePoint }) => codePoint))
     this.#holders = options.holders
     this.#signing = options.signing
     // An RSA signature with a fault in it gives the private key away (Boneh, DeMillo, Lipton 1997).
@@ -149,7 +152,7 @@ export class PooledKey implements SigningKey {
   sign(request: SignRequest): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       const nowMs = performance.now()
-      const job = new SignJob(request, nowMs, resolve, reject)
+      const job = new SignJob(request, this.#abilityFor(request.scheme), nowMs, resolve, reject)
       if (this.#closed) return job.fail(closedError())
       if (job.abandoned) return this.#abandon(job)
       if (nowMs >= request.deadlineMs) return job.fail(timeoutError(this.#uri, job, this.#waiting))
@@ -217,6 +220,11 @@ export class PooledKey implements SigningKey {
     this.#closed = true
     for (const job of this.#open) this.#fail(job, closedError())
     this.#metrics.waiting(0)
+  }
+
+  /** Whoever signs with an EC key in TLS 1.3 can do so with any hash: it is the same mechanism. */
+  #abilityFor({ codePoint }: SignatureScheme): number {
+    return this.#tls12Schemes.has(codePoint) ? (this.#possibleSchemes[0]?.codePoint ?? codePoint) : codePoint
   }
 
   get #membersReady(): number {
@@ -425,7 +433,7 @@ export class PooledKey implements SigningKey {
 
 /** A member that is up, can do it, and has not failed it. */
 function isOpenTo(job: SignJob, { member, key }: Holder): boolean {
-  return !job.hasFailedOn(member) && member.canSign(key, job.request.scheme.codePoint)
+  return !job.hasFailedOn(member) && member.canSign(key, job.ability)
 }
 
 class KeyAttempt implements Attempt {

@@ -22,6 +22,8 @@ export interface Attempt {
 /** Settles exactly once, however many attempts run, fail, or answer late. */
 export class SignJob {
   readonly request: SignRequest
+  /** Code point of the scheme that a member must be able to do. */
+  readonly ability: number
   readonly startedAtMs: number
   #errors: HsmError[] | undefined
   #failedOn: Set<Member> | undefined
@@ -40,11 +42,13 @@ export class SignJob {
 
   constructor(
     request: SignRequest,
+    ability: number,
     startedAtMs: number,
     resolve: (signature: Uint8Array) => void,
     reject: (error: HsmError) => void,
   ) {
     this.request = request
+    this.ability = ability
     this.startedAtMs = startedAtMs
     this.#resolve = resolve
     this.#reject = reject

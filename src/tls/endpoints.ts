@@ -7,8 +7,8 @@
  */
 
 import type { NativeCredentials, NativeEndpoint, NativeOffer } from '../native/addon.ts'
-import type { SignatureScheme, SignatureSchemeName } from '../signing.ts'
-import type { CertificateOptions, ListenerTlsOptions } from './options.ts'
+import { SIGNATURE_SCHEMES, type SignatureScheme, type SignatureSchemeName } from '../signing.ts'
+import type { CertificateOptions, ListenerTlsOptions, TlsPolicyOptions } from './options.ts'
 import { effectivePolicy, nativePolicy } from './policy.ts'
 
 export interface TlsListener {
@@ -61,12 +61,13 @@ function nativeOffer(
   const offered = members.map((member) => offeredSchemes(policy.signatureSchemes, member.schemes))
   const tls13 = offered.map((ofOne) => ofOne.filter((scheme) => scheme.tls13))
   const all = offered.flat()
+  // OpenSSL wants a list. With nothing in common it gets what the keys cannot do, and handshakes fail as they must.
+  const own = policy.signatureSchemes.filter(
+    (name) => all.length === 0 || all.some((scheme) => scheme.name === name),
+  )
   return {
     ...group,
-    // OpenSSL wants a list. With nothing in common it gets what the keys cannot do, and handshakes fail as they must.
-    signatureSchemes: policy.signatureSchemes
-      .filter((name) => all.length === 0 || all.some((scheme) => scheme.name === name))
-      .join(':'),
+    signatureSchemes: [...new Set([...own, ...tls12Schemes(policy, all)])].join(':'),
     policy: nativePolicy(policy, { canSignTls13: tls13.flat().length > 0, ticketLifetimeMs }),
     // To be looked at only where one key can do what another cannot.
     tls13Schemes:
@@ -74,6 +75,18 @@ function nativeOffer(
         ? tls13.flat().map(({ codePoint }) => codePoint)
         : [],
   }
+}
+
+/**
+ * In TLS 1.2 an EC key signs with any hash: no curve is tied to one (RFC 8446 §4.2.3), and some clients have only the larger
+ * ones. They come last, since the key's own is as strong as its curve. In TLS 1.3 OpenSSL passes them over.
+ */
+function tls12Schemes(
+  { versions, signatureSchemes }: TlsPolicyOptions,
+  offered: readonly SignatureScheme[],
+): readonly SignatureSchemeName[] {
+  if (!versions.includes('TLSv1.2') || !offered.some(({ keyType }) => keyType === 'ec')) return []
+  return signatureSchemes.filter((name) => SIGNATURE_SCHEMES[name].keyType === 'ec')
 }
 
 /** In the order of the policy. */

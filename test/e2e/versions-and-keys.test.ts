@@ -73,6 +73,40 @@ test.each([
   expect(stdout).toContain(`Peer signing digest: ${digest}\n`)
 })
 
+// No curve is tied to a hash there (RFC 8446 §4.2.3): the digest is cut to the order's length, or shorter than it.
+test.each([
+  ['p256.test', 'SHA384'],
+  ['p256.test', 'SHA512'],
+  ['p384.test', 'SHA256'],
+  ['p384.test', 'SHA512'],
+  ['p521.test', 'SHA256'],
+])('a TLS 1.2 client gets the only hash that it knows from the EC key of %s: %s', async (name, digest) => {
+  const { stdout, status, stderr } = await handshake(name, '-tls1_2', '-sigalgs', `ECDSA+${digest}`)
+
+  expect({ status, stderr }).toMatchObject({ status: 0 })
+  expect(stdout).toContain('Peer signature type: ECDSA\n')
+  expect(stdout).toContain(`Peer signing digest: ${digest}\n`)
+  expect(stdout).toContain('served')
+})
+
+test('a TLS 1.2 client that knows every hash gets the one of the curve', async () => {
+  const { stdout } = await handshake(
+    'p384.test',
+    '-tls1_2',
+    '-sigalgs',
+    'ECDSA+SHA512:ECDSA+SHA256:ECDSA+SHA384',
+  )
+
+  expect(stdout).toContain('Peer signing digest: SHA384\n')
+})
+
+test('in TLS 1.3 a curve signs with its own hash only', async () => {
+  const { status, stderr } = await handshake('p256.test', '-tls1_3', '-sigalgs', 'ecdsa_secp384r1_sha384')
+
+  expect(status).not.toBe(0)
+  expect(stderr).toContain('alert handshake failure')
+})
+
 test.each(['-tls1', '-tls1_1'])('%s is refused with the alert protocol_version', async (version) => {
   // The client's own security level would refuse before we can.
   const { status, stderr } = await handshake('p256.test', version, '-cipher', 'ALL@SECLEVEL=0')

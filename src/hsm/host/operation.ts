@@ -2,7 +2,7 @@
 
 import { hash } from 'node:crypto'
 
-import type { SignatureScheme } from '../../signing.ts'
+import type { Curve, SignatureScheme } from '../../signing.ts'
 import { MECHANISMS } from '../mechanism.ts'
 import { CK, type Mechanism, type RsaPssParameters } from './pkcs11.ts'
 
@@ -18,10 +18,18 @@ export function mechanismOf(scheme: SignatureScheme): Mechanism {
   return { mechanism, parameter }
 }
 
-/** What C_Sign is given for a message: its digest, a DigestInfo with that, or for Ed25519 a copy of the message. */
-export function inputOf(scheme: SignatureScheme, message: Uint8Array): Buffer {
+/**
+ * What C_Sign is given for a message: its digest, a DigestInfo with that, or for Ed25519 a copy of the message.
+ *
+ * @param curve of an EC key: what of a digest is longer than its order does not count (FIPS 186-5 §6.4.1). Modules would cut
+ *   it off as well, or refuse it.
+ */
+export function inputOf(scheme: SignatureScheme, message: Uint8Array, curve?: Curve): Buffer {
   if (scheme.hash === undefined) return Buffer.from(message)
-  const digest = hash(scheme.hash, message, 'buffer')
+  const whole = hash(scheme.hash, message, 'buffer')
+  const digest = curve === undefined ? whole : whole.subarray(0, ORDER_BYTES[curve])
   const { prefix } = MECHANISMS[scheme.name]
   return prefix.length === 0 ? digest : Buffer.concat([prefix, digest])
 }
+
+const ORDER_BYTES: Readonly<Record<Curve, number>> = { 'P-256': 32, 'P-384': 48, 'P-521': 66 }

@@ -1,9 +1,9 @@
 /** Turns sign requests into PKCS#11 calls and answers each of them exactly once. */
 
-import { type SignatureScheme, schemeByCodePoint } from '../../signing.ts'
+import { type Curve, type SignatureScheme, schemeByCodePoint } from '../../signing.ts'
 import { returnValue } from '../ckr.ts'
 import type { FailedCall, FailedReason } from '../frames.ts'
-import { MECHANISMS } from '../mechanism.ts'
+import { MECHANISMS, tls12Schemes } from '../mechanism.ts'
 import { CallMode } from './call-mode.ts'
 import { CheckpointOrder } from './checkpoint-order.ts'
 import { isRawEcdsaLength, writeEcdsaSignature } from './ecdsa-signature.ts'
@@ -36,6 +36,8 @@ export interface Health {
 /** All that is known beforehand of signing with one key and one scheme. */
 interface Plan {
   readonly scheme: SignatureScheme
+  /** The key's own, which in TLS 1.2 need not be the scheme's. */
+  readonly curve: Curve | undefined
   readonly mechanism: Mechanism
   readonly rawRs: boolean
   readonly key: KeyObject
@@ -154,7 +156,7 @@ export class Signer {
       this.#refuse(request, 'policy')
       return
     }
-    const input = inputOf(plan.scheme, message)
+    const input = inputOf(plan.scheme, message, plan.curve)
     const operation = { request, key, plan, bench, input, startedAtMs: 0, retried: false, answered: false }
     if (this.#waiting.length > 0 || !this.#start(operation)) this.#wait(operation)
   }
@@ -289,19 +291,21 @@ export class Signer {
 }
 
 function plansFor(key: KeyObject): ReadonlyMap<number, Plan> {
-  const plans = new Map<number, Plan>()
-  for (const codePoint of key.schemes) {
-    const scheme = schemeByCodePoint(codePoint)
-    if (scheme === undefined) continue
-    plans.set(codePoint, {
-      scheme,
-      mechanism: mechanismOf(scheme),
-      rawRs: MECHANISMS[scheme.name].output === 'raw-rs',
-      key,
-      callMode: new CallMode(),
-    })
+  const own = key.schemes.flatMap((codePoint) => schemeByCodePoint(codePoint) ?? [])
+  const curve = own.find(({ keyType }) => keyType === 'ec')?.curve
+  const also = curve === undefined ? [] : tls12Schemes({ keyType: 'ec', curve })
+  return new Map([...own, ...also].map((scheme) => [scheme.codePoint, planFor(key, scheme, curve)]))
+}
+
+function planFor(key: KeyObject, scheme: SignatureScheme, curve: Curve | undefined): Plan {
+  return {
+    scheme,
+    curve,
+    mechanism: mechanismOf(scheme),
+    rawRs: MECHANISMS[scheme.name].output === 'raw-rs',
+    key,
+    callMode: new CallMode(),
   }
-  return plans
 }
 
 function failedCall(name: string | undefined): FailedCall {

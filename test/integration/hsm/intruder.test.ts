@@ -27,12 +27,14 @@ import { SoftHsm, type SoftToken } from '../../support/softhsm.ts'
 const hsm = new SoftHsm()
 let token: SoftToken
 let spki: Uint8Array
+let ecSpki: Uint8Array
 let auditSpki: Uint8Array
 let intruder: Intruder | undefined
 
 beforeAll(() => {
   token = hsm.addToken('web')
   spki = token.generateKey({ label: 'rsa', id: '01', type: 'rsa:2048' })
+  ecSpki = token.generateKey({ label: 'ec', id: '03', type: 'EC:prime256v1' })
   auditSpki = token.generateKey({ label: 'audit', id: '02', type: 'rsa:2048' })
   token.generateAesKey({ label: 'tickets', id: 'a1' })
   token.generateAesKey({ label: 'vault', id: 'a2' })
@@ -82,6 +84,18 @@ describe('a host that is asked by an intruder', () => {
     const answer = await intruder.ask(0, 0x0804, handshakeMessage(rsa[0] ?? fail()))
 
     expect(answer).toMatchObject({ signatureBytes: 256 })
+  })
+
+  test('signs with another hash than the curve’s in TLS 1.2 only', async () => {
+    intruder = await Intruder.enter(configuration(ecKey()))
+    const certificateVerify = handshakeMessage(schemes.find(({ tls13 }) => tls13) ?? fail())
+    const serverKeyExchange = handshakeMessage(schemes.find(({ tls13 }) => !tls13) ?? fail())
+
+    expect(await intruder.ask(0, 0x0403, certificateVerify)).toHaveProperty('signatureBytes')
+    for (const other of [0x0503, 0x0603]) {
+      expect(await intruder.ask(0, other, certificateVerify)).toEqual({ refused: 'policy' })
+      expect(await intruder.ask(0, other, serverKeyExchange)).toHaveProperty('signatureBytes')
+    }
   })
 
   test('signs no checkpoint over an older head than the last one, nor over another at the same place', async () => {
@@ -368,6 +382,11 @@ function configuration(...keys: readonly object[]): object {
 function tlsKey(): object {
   const encoded = Buffer.from(spki).toString('base64')
   return { uri: 'pkcs11:object=rsa', label: 'rsa', idHex: null, spki: encoded, purpose: 'tls' }
+}
+
+function ecKey(): object {
+  const encoded = Buffer.from(ecSpki).toString('base64')
+  return { uri: 'pkcs11:object=ec', label: 'ec', idHex: null, spki: encoded, purpose: 'tls' }
 }
 
 function checkpointKey(): object {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { expect, test } from 'vitest'
 
-import { keySchemes, MECHANISMS, offeredSchemes } from '../../../src/hsm/mechanism.ts'
+import { keySchemes, MECHANISMS, offeredSchemes, tls12Schemes } from '../../../src/hsm/mechanism.ts'
 import { schemes } from '../../../src/signing.ts'
 
 const names = (list: readonly { name: string }[]): string[] => list.map(({ name }) => name)
@@ -12,6 +12,14 @@ test('an EC key signs with the one scheme of its curve, an RSA key with all of R
   expect(names(keySchemes({ keyType: 'rsa', curve: undefined }))).toEqual(
     names(schemes.filter(({ keyType }) => keyType === 'rsa')),
   )
+})
+
+test('an EC key has the hashes of other curves too, but not for TLS 1.3', () => {
+  const also = tls12Schemes({ keyType: 'ec', curve: 'P-256' })
+
+  expect(names(also)).toEqual(['ecdsa_secp384r1_sha384', 'ecdsa_secp521r1_sha512'])
+  expect(also.some(({ tls13 }) => tls13)).toBe(false)
+  expect(tls12Schemes({ keyType: 'rsa', curve: undefined })).toEqual([])
 })
 
 test('a token without CKM_RSA_PKCS_PSS is offered for TLS 1.2 only', () => {
