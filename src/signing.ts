@@ -73,8 +73,33 @@ export interface SignRequest {
   /** `performance.now()` value after which the answer is of no use. */
   readonly deadlineMs: number
   readonly connection: ConnectionFacts
-  /** Aborted when nobody wants the answer any more: the client has left. What no HSM was asked for yet, none is. */
-  readonly signal?: AbortSignal
+  /** Who may leave before the answer comes. What no HSM was asked for yet, none is then. */
+  readonly waiter?: Waiter
+}
+
+/**
+ * Whoever waits for one signature. What an AbortSignal does, for one listener: with that, a handshake costs 5 µs more (Node 20), which
+ * is a tenth of what the main thread does for it.
+ */
+export class Waiter {
+  #left = false
+  #onLeave: (() => void) | undefined
+
+  get hasLeft(): boolean {
+    return this.#left
+  }
+
+  /** Called once, should the waiter leave from now on; undefined: nobody is told. Replaces the listener before. */
+  set onLeave(listener: (() => void) | undefined) {
+    this.#onLeave = listener
+  }
+
+  /** Idempotent. */
+  leave(): void {
+    if (this.#left) return
+    this.#left = true
+    this.#onLeave?.()
+  }
 }
 
 /** Who asked: what the audit record needs. */
@@ -100,7 +125,7 @@ export interface SigningKey {
    *   Ecdsa-Sig-Value (RFC 3279 §2.2.3), not PKCS#11's raw r‖s. Ed25519: 64 bytes.
    * @throws {HsmError} `ERR_HSM_SIGN_TIMEOUT` when the deadline passes, queueing included;
    *   `ERR_HSM_SESSIONS_EXHAUSTED` when the queue is full; `ERR_HSM_ALL_FAILED` with every attempt in `errors`;
-   *   `ERR_HSM_SIGN_ABANDONED` when `signal` was aborted and no HSM is asked. One that is may still answer.
+   *   `ERR_HSM_SIGN_ABANDONED` when the waiter has left and no HSM is asked. One that is may still answer.
    * Safe to call concurrently. Settles exactly once, at the latest at the deadline.
    */
   sign(request: SignRequest): Promise<Uint8Array>

@@ -37,7 +37,6 @@ export class SignJob {
   pausedUntilMs = 0
   readonly #resolve: (signature: Uint8Array) => void
   readonly #reject: (error: HsmError) => void
-  #left: (() => void) | undefined
   #settled = false
 
   constructor(
@@ -81,15 +80,13 @@ export class SignJob {
 
   /** Nobody wants it any more: it is not sent again, whatever becomes of what was sent. */
   get abandoned(): boolean {
-    return this.request.signal?.aborted ?? false
+    return this.request.waiter?.hasLeft ?? false
   }
 
   /** @param left called when that happens, unless the job has settled before. */
   whenAbandoned(left: () => void): void {
-    const { signal } = this.request
-    if (signal === undefined) return
-    this.#left = left
-    signal.addEventListener('abort', left, { once: true })
+    const { waiter } = this.request
+    if (waiter !== undefined) waiter.onLeave = left
   }
 
   get settled(): boolean {
@@ -106,9 +103,10 @@ export class SignJob {
     this.#reject(error)
   }
 
-  /** A signal may live longer than the job, and must not keep it. */
+  /** The waiter may live longer than the job, and must not keep it. */
   #settle(): void {
     this.#settled = true
-    if (this.#left !== undefined) this.request.signal?.removeEventListener('abort', this.#left)
+    const { waiter } = this.request
+    if (waiter !== undefined) waiter.onLeave = undefined
   }
 }

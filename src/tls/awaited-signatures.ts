@@ -3,23 +3,25 @@
  * full of clients that have given up, and every signature for one of them is one that another waits for.
  */
 
-export class AwaitedSignatures {
-  readonly #controllers = new Map<number, AbortController>()
+import { Waiter } from '../signing.ts'
 
-  /** @returns aborted when the handshake ends before `answered`. */
-  await(handle: number): AbortSignal {
-    const controller = new AbortController()
-    this.#controllers.set(handle, controller)
-    return controller.signal
+export class AwaitedSignatures {
+  readonly #waiters = new Map<number, Waiter>()
+
+  /** @returns who leaves when the handshake ends before `answered`. */
+  await(handle: number): Waiter {
+    const waiter = new Waiter()
+    this.#waiters.set(handle, waiter)
+    return waiter
   }
 
   answered(handle: number): void {
-    this.#controllers.delete(handle)
+    this.#waiters.delete(handle)
   }
 
   /** The handshake has failed, for whatever reason, waiting or not. */
   ended(handle: number): void {
-    this.#controllers.get(handle)?.abort()
-    this.#controllers.delete(handle)
+    this.#waiters.get(handle)?.leave()
+    this.#waiters.delete(handle)
   }
 }

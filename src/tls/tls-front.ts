@@ -252,13 +252,13 @@ export class TlsFront {
       this.#terminator.finishSign(handle, null, `past the limit of full handshakes (${exceeded})`)
       return
     }
-    const signal = this.#awaited.await(handle)
+    const waiter = this.#awaited.await(handle)
     const answer = (signature: Uint8Array | null, failure?: string): void => {
       this.#awaited.answered(handle)
       this.#terminator.finishSign(handle, signature, failure)
     }
     const ask = (): void => {
-      key.sign({ scheme, message, deadlineMs, connection, signal }).then(
+      key.sign({ scheme, message, deadlineMs, connection, waiter }).then(
         (signature) => answer(signature),
         (error: unknown) => answer(null, failureText(error)),
       )

@@ -20,8 +20,8 @@ export class MemoryKey implements SigningKey {
     this.schemes = keySchemes(keyFacts(this.spki))
   }
 
-  async sign({ scheme, message, deadlineMs, signal }: SignRequest): Promise<Uint8Array> {
-    if (signal?.aborted) throw new HsmError('ERR_HSM_SIGN_ABANDONED', 'nobody wants the signature any more')
+  async sign({ scheme, message, deadlineMs, waiter }: SignRequest): Promise<Uint8Array> {
+    if (waiter?.hasLeft) throw new HsmError('ERR_HSM_SIGN_ABANDONED', 'nobody wants the signature any more')
     if (performance.now() >= deadlineMs) {
       throw new HsmError('ERR_HSM_SIGN_TIMEOUT', 'the deadline has passed before the key was asked')
     }

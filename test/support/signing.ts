@@ -11,7 +11,7 @@ import type { HsmOptions, KeyOptions, SigningOptions } from '../../src/hsm/optio
 import { keyFacts } from '../../src/hsm/public-key.ts'
 import { SigningService } from '../../src/hsm/signing-service.ts'
 import { createMetrics, type Metrics } from '../../src/metrics/metrics.ts'
-import type { SignatureScheme, SigningKey, SignRequest } from '../../src/signing.ts'
+import type { SignatureScheme, SigningKey, SignRequest, Waiter } from '../../src/signing.ts'
 
 export interface TestService {
   readonly service: SigningService
@@ -69,13 +69,13 @@ export function handshakeMessage(scheme: SignatureScheme, seed = 0): Uint8Array 
 
 export function signRequest(
   scheme: SignatureScheme,
-  options: { message?: Uint8Array; timeoutMs?: number; signal?: AbortSignal } = {},
+  options: { message?: Uint8Array; timeoutMs?: number; waiter?: Waiter } = {},
 ): SignRequest {
-  const { message = handshakeMessage(scheme), timeoutMs = 2000, signal } = options
+  const { message = handshakeMessage(scheme), timeoutMs = 2000, waiter } = options
   return {
     scheme,
     message,
-    ...(signal && { signal }),
+    ...(waiter && { waiter }),
     deadlineMs: performance.now() + timeoutMs,
     connection: { id: 1, serverName: 'example.com', peer: '127.0.0.1' },
   }

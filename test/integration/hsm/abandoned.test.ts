@@ -6,6 +6,7 @@
 import { afterEach, beforeAll, expect, test } from 'vitest'
 
 import type { KeyUse } from '../../../src/hsm/key-use.ts'
+import { Waiter } from '../../../src/signing.ts'
 import { Faults } from '../../support/p11-faults.ts'
 import { eventually, firstScheme, signRequest, type TestService, testService } from '../../support/signing.ts'
 import { SoftHsm, type SoftToken } from '../../support/softhsm.ts'
@@ -32,11 +33,11 @@ afterEach(async () => {
 test('of a hundred that leave, those in the queue cost no signature and leave their places at once', async () => {
   const { service } = await start({ queue: 98 })
   faults.set('C_Sign delay 300000')
-  const clients = Array.from({ length: 100 }, () => new AbortController())
-  const outcomes = sign(...clients.map(({ signal }) => signal))
+  const clients = Array.from({ length: 100 }, () => new Waiter())
+  const outcomes = sign(...clients)
   await eventually(() => waiting() === 98, 'all but two wait')
 
-  for (const client of clients) client.abort()
+  for (const client of clients) client.leave()
 
   expect(waiting()).toBe(0)
   expect(await codes(outcomes)).toEqual({ signed: 2, ERR_HSM_SIGN_ABANDONED: 98 })
@@ -51,11 +52,11 @@ test('of a hundred that leave, those in the queue cost no signature and leave th
 test('one that has failed, and waits for its next try, is not tried again', async () => {
   await start({})
   faults.set('C_Sign rv CKR_DATA_INVALID times 1', 'C_Sign delay 50000')
-  const leaving = new AbortController()
-  const outcome = sign(leaving.signal)
+  const leaving = new Waiter()
+  const outcome = sign(leaving)
   await eventually(() => waiting() === 1, 'it has failed and pauses')
 
-  leaving.abort()
+  leaving.leave()
 
   expect(await codes(outcome)).toEqual({ ERR_HSM_SIGN_ABANDONED: 1 })
   expect(handshakes().map(({ result }) => result)).toEqual(['ERR_HSM_FAILED'])
@@ -64,13 +65,13 @@ test('one that has failed, and waits for its next try, is not tried again', asyn
 test('one that is asked for and slow is not asked of a second HSM any more, and settles with its answer', async () => {
   const { service, metrics } = await start({}, ['hsm-b', 'hsm-a'])
   faults.set('C_Sign delay 400000')
-  const leaving = new AbortController()
+  const leaving = new Waiter()
   const key = service.key(0)
-  const request = signRequest(firstScheme(key), { signal: leaving.signal })
+  const request = signRequest(firstScheme(key), { waiter: leaving })
   const answer = key.sign(request)
   await eventually(() => service.status()[0]?.inFlight === 1, 'hsm-b is asked')
 
-  leaving.abort()
+  leaving.leave()
 
   expect((await answer).length).toBeGreaterThan(60)
   expect((await metrics.signHedges.get()).values.every(({ value }) => value === 0)).toBe(true)
@@ -94,12 +95,12 @@ async function start(
 }
 
 /** One for each client, who may have a way to leave. */
-function sign(...clients: readonly (AbortSignal | undefined)[]): Promise<PromiseSettledResult<Uint8Array>[]> {
+function sign(...clients: readonly (Waiter | undefined)[]): Promise<PromiseSettledResult<Uint8Array>[]> {
   const key = running?.service.key(0)
   if (key === undefined) throw new Error('not started')
   return Promise.allSettled(
-    clients.map((signal) =>
-      key.sign(signRequest(firstScheme(key), { timeoutMs: 20_000, ...(signal && { signal }) })),
+    clients.map((waiter) =>
+      key.sign(signRequest(firstScheme(key), { timeoutMs: 20_000, ...(waiter && { waiter }) })),
     ),
   )
 }

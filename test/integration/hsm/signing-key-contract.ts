@@ -6,7 +6,7 @@
 
 import { expect, test } from 'vitest'
 
-import type { SigningKey } from '../../../src/signing.ts'
+import { type SigningKey, Waiter } from '../../../src/signing.ts'
 import { handshakeMessage, signRequest, verifies } from '../../support/signing.ts'
 
 /** @param keys called in each test, after the suite's own hooks have run. */
@@ -62,10 +62,12 @@ export function signingKeyContract(keys: () => readonly SigningKey[]): void {
       const [scheme] = key.schemes
       if (scheme === undefined) throw new Error('no scheme')
 
-      const early = key.sign(signRequest(scheme, { signal: AbortSignal.abort() }))
-      const clients = Array.from({ length: 200 }, () => new AbortController())
-      const late = Promise.allSettled(clients.map(({ signal }) => key.sign(signRequest(scheme, { signal }))))
-      for (const client of clients) client.abort()
+      const gone = new Waiter()
+      gone.leave()
+      const early = key.sign(signRequest(scheme, { waiter: gone }))
+      const clients = Array.from({ length: 200 }, () => new Waiter())
+      const late = Promise.allSettled(clients.map((waiter) => key.sign(signRequest(scheme, { waiter }))))
+      for (const client of clients) client.leave()
 
       await expect(early).rejects.toMatchObject({ code: 'ERR_HSM_SIGN_ABANDONED' })
       for (const outcome of await late) {
