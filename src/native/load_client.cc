@@ -169,7 +169,6 @@ void LoadClient::Expire(LoadConnection& connection) {
       if (connection.Leave() != LoadConnection::Progress::kWaiting) connections_.erase(connection.task.id);
       return;
     case LoadConnection::Phase::kLeaving:
-      if (options_.route.reset) connection.ResetNow();
       connections_.erase(connection.task.id);
   }
 }

@@ -54,6 +54,8 @@ LoadConnection::Progress LoadConnection::Open(uv_loop_t* loop, const LoadContext
   fd_ = NonBlockingSocket(route_.server.family());
   if (!fd_.valid()) return Fail(ErrnoName(errno));
   SetNoDelay(fd_.get());
+  // However it ends: also one that is not waited for when the load is over.
+  if (route_.reset) SetResetOnClose(fd_.get());
   if (from) {
     BindWithoutPort(fd_.get());
     if (bind(fd_.get(), from->get(), from->size()) != 0) return Fail(ErrnoName(errno));
@@ -97,7 +99,6 @@ LoadConnection::Progress LoadConnection::Reset() {
     const int result = ReadAll(ssl_.get());
     if (!std::exchange(read_once_, true) && Wanted(result) == Progress::kWaiting) return Progress::kWaiting;
   }
-  ResetNow();
   return Progress::kDone;
 }
 

@@ -64,8 +64,6 @@ class LoadConnection final : PollHandle::Target {
   // kLeaving: our close_notify and FIN, then whatever the server still says up to its own end; or the reset.
   // kDone when this may be destroyed.
   [[nodiscard]] Progress Leave();
-  // Its end, when it is destroyed next, is a reset.
-  void ResetNow() { SetResetOnClose(fd_.get()); }
 
   [[nodiscard]] bool resumed() const { return SSL_session_reused(ssl_.get()) == 1; }
   // Of kFailed: an errno's name, or OpenSSL's text.
