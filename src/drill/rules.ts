@@ -36,7 +36,7 @@ export const CALLS = [
 ] as const
 
 interface Effect {
-  /** The only call it makes sense for; undefined: any, and `*`. */
+  /** The only call it makes sense for; undefined: for each, and for `*`. */
   readonly call?: string
   /** What the fault module calls it, where that is something else. */
   readonly word?: string

@@ -201,7 +201,7 @@ export class PooledKey implements SigningKey {
       else if (this.#hedge && job.attemptsOpen === 1 && !job.hedged && !job.abandoned)
         this.#hedgeIfLate(job, nowMs)
     }
-    // The member they waited for is up no more: then one that has failed them is as good as any.
+    // The member they waited for is up no more: then one that has failed them will do.
     for (const job of this.#retries) {
       if (job.attemptsOpen === 0 && !this.#holders.some((holder) => isOpenTo(job, holder)))
         this.#pause(job, nowMs)

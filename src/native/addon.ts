@@ -2,7 +2,7 @@
  * The one door into native code: loads the addon and types it.
  *
  * C++ asserts what TypeScript has checked; nothing else may load the `.node` file. `README.md` beside this
- * file lists threads and ownership.
+ * file lists threads and ownership. Long because all that C++ offers is typed here.
  */
 
 import { createRequire } from 'node:module'

@@ -11,7 +11,7 @@ export interface StartMessage {
   readonly args: unknown
 }
 
-/** From the child: any number of `progress`, then one of the others. */
+/** From the child: `progress` as often as it likes, then one of the others. */
 export type JobMessage =
   | { readonly kind: 'progress'; readonly value: unknown }
   | { readonly kind: 'result'; readonly value: unknown }

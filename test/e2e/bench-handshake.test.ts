@@ -65,9 +65,9 @@ test.each(['1.2', '1.3'])(
     expect(report.errors).toEqual({})
     expect(report.full.handshakes + report.resumed.handshakes).toBeGreaterThan(20)
     expect(await failed()).toBe(failedBefore)
-    // While other sockets come and go, /proc counts some twice and some not at all.
-    expect(kept - keptBefore).toBeLessThan(20)
-    expect(await portsKept()).toBeGreaterThan(kept + 20)
+    // The handshake that finds out whether there is anybody is not among those of the load, but ends as they do.
+    expect(kept.least).toBeLessThanOrEqual(keptBefore.most)
+    expect((await portsKept()).least).toBeGreaterThan(kept.most + 20)
   },
 )
 
@@ -169,13 +169,17 @@ async function measured(...args: readonly string[]): Promise<HandshakeReport> {
   return JSON.parse(readFileSync(json, 'utf8'))
 }
 
-/** Connections from here to the listener in TIME_WAIT, when all that were open have come to their end. */
-async function portsKept(): Promise<number> {
-  return vi.waitFor(() => {
-    const states = connectionStates()
-    expect(states.filter((state) => state !== TIME_WAIT)).toEqual([])
-    return states.length
-  }, PATIENCE)
+/**
+ * Connections from here to the listener in TIME_WAIT, when all that were open have come to their end. Looked at several times:
+ * while other sockets come and go, /proc shows some twice and some not at all.
+ */
+async function portsKept(): Promise<{ readonly least: number; readonly most: number }> {
+  await vi.waitFor(
+    () => expect(connectionStates().filter((state) => state !== TIME_WAIT)).toEqual([]),
+    PATIENCE,
+  )
+  const counts = Array.from({ length: LOOKS }, () => connectionStates().length)
+  return { least: Math.min(...counts), most: Math.max(...counts) }
 }
 
 /** From /proc (proc(5)): addresses and states are hexadecimal. */
@@ -186,6 +190,7 @@ function connectionStates(): string[] {
 }
 
 const TIME_WAIT = '06'
+const LOOKS = 10
 const PATIENCE = { timeout: 10_000, interval: 20 }
 
 function bench(...args: readonly string[]): ReturnType<typeof sealgateCommand> {
