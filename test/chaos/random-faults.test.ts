@@ -8,13 +8,13 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
-import { failures } from '../support/handshake-load.ts'
+import { failures, nowMs, type SteadyResult } from '../support/handshake-load.ts'
 import { sealgateCommand } from '../support/sealgate.ts'
 import { type Account, auditFiles, countedUses, recordedUses } from './support/audit-account.ts'
-import { figures, record } from './support/figures.ts'
+import { figures, record, type Span } from './support/figures.ts'
 import { type FaultAct, planFaults } from './support/random-plan.ts'
 import { flatness, ResourceSamples } from './support/resource-samples.ts'
-import { expectUnharmed, MEMBERS, TwoMembers } from './support/two-members.ts'
+import { expectUnharmed, MEMBERS, type MemberName, TwoMembers } from './support/two-members.ts'
 
 const DURATION_MS = Number(process.env['SEALGATE_CHAOS_MINUTES'] ?? 1) * 60_000
 const SEED = Number(process.env['SEALGATE_CHAOS_SEED'] ?? Math.floor(Math.random() * 2 ** 32))
@@ -41,33 +41,38 @@ test(
 
     const outcome = await stage.underLoad(async () => {
       const endMs = performance.now() + DURATION_MS
-      let acts = 0
-      let slowestHealMs = 0
+      const played: Played[] = []
       for (const { member, faults } of planFaults(SEED, MEMBERS)) {
         if (performance.now() > endMs) break
-        for (const act of faults) {
-          await play(member, act)
-          acts += 1
-        }
+        const fromMs = nowMs()
+        for (const act of faults) await play(member, act)
         stage.clearFaults(member)
-        slowestHealMs = Math.max(slowestHealMs, await stage.untilUp(member))
+        const healed = await heal(member)
+        played.push({ member, faults, healed, span: { fromMs, toMs: nowMs() } })
+        if (!healed.up) break // the next fault might fall upon the other one
       }
-      return { acts, slowestHealMs: Math.round(slowestHealMs) }
+      return played
     })
+    const played = outcome.result
+    const unhealed = played.filter(({ healed }) => !healed.up)
 
     const memory = flatness(samples.residentMiB)
     record(`${DURATION_MS / 60_000} min of random faults`, {
       ...{
         seed: SEED,
-        ...outcome.result,
+        acts: played.flatMap(({ faults }) => faults).length,
+        slowestHealMs: Math.max(...played.map(({ healed }) => healed.tookMs)),
+        unhealed: unhealed.map(({ member, faults, healed }) => ({ member, faults, ...healed })),
         handshakes: outcome.handshakes,
         failed: failures(outcome),
         normal,
         during: figures(outcome.each, outcome.span),
+        slowest: slowest(played, outcome),
       },
       ...{ residentMiB: memory, descriptors: flatness(samples.descriptors) },
     })
     samples[Symbol.dispose]()
+    expect(unhealed).toEqual([])
     expectUnharmed(outcome)
     expect(memory.growth).toBeLessThanOrEqual(FLAT_MIB)
     const counted = await untilRecorded()
@@ -76,6 +81,39 @@ test(
   },
   DURATION_MS + 60_000,
 )
+
+interface Played {
+  readonly member: MemberName
+  readonly faults: readonly FaultAct[]
+  readonly healed: Healed
+  /** From the first fault until the member was up again. */
+  readonly span: Span
+}
+
+/** Up soon after its faults have ended, or not, and then what `/status` says of it. */
+type Healed = { up: true; tookMs: number } | { up: false; tookMs: number; status: object }
+
+async function heal(member: MemberName): Promise<Healed> {
+  const fromMs = nowMs()
+  const up = await stage.untilUp(member).then(
+    () => true,
+    () => false,
+  )
+  const tookMs = Math.round(nowMs() - fromMs)
+  return up ? { up, tookMs } : { up, tookMs, status: await stage.status(member) }
+}
+
+/** The faults in whose time the slowest handshakes fall. */
+function slowest(played: readonly Played[], { each }: SteadyResult): object[] {
+  return played
+    .map(({ member, faults, span }) => ({
+      maxMs: figures(each, span).maxMs,
+      member,
+      faults: faults.map(({ rules, signal }) => signal ?? rules.join('; ')),
+    }))
+    .sort((a, b) => b.maxMs - a.maxMs)
+    .slice(0, 3)
+}
 
 /** Everything that has happened is in the log, and a checkpoint covers it. @returns what the metrics say it is. */
 async function untilRecorded(): Promise<Account> {
@@ -101,7 +139,7 @@ async function expectAudited(counted: Account, handshakes: number): Promise<void
   expect(verified).toMatchObject({ status: 0, stderr: '' })
 }
 
-async function play(member: (typeof MEMBERS)[number], { rules, signal, lastsMs }: FaultAct): Promise<void> {
+async function play(member: MemberName, { rules, signal, lastsMs }: FaultAct): Promise<void> {
   stage.setFaults(member, ...rules)
   if (signal !== undefined) {
     const { pid } = await stage.status(member)

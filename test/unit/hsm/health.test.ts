@@ -118,6 +118,16 @@ describe('the limit of an opening', () => {
     expect(limit.ms).toBe(limitMs)
   })
 
+  test('follows from the fastest of the last five, not from one that fell into an outage', () => {
+    const limit = new OpeningLimit()
+    for (const ms of [700, 3_000, 3_000, 3_000, 3_000]) limit.opened(ms)
+    expect(limit.ms).toBe(7_000)
+
+    limit.opened(2_000)
+
+    expect(limit.ms).toBe(20_000)
+  })
+
   test('doubles from the second host on that it has cost, and starts anew when the token opens', () => {
     const limit = new OpeningLimit()
     limit.opened(80)
