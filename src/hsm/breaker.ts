@@ -37,9 +37,14 @@ export class Breaker {
     return opens && nowMs - this.#busySinceMs > BUSY_MS
   }
 
-  /** A signature is late, so that another member was asked. @returns true when it is time to rest. */
-  late(nowMs: number): boolean {
-    return ++this.#silences >= SILENCES_TO_OPEN && nowMs - this.#lastAnswerMs > SILENT_MS
+  /** A signature is late, so that another member was asked. */
+  late(): void {
+    this.#silences++
+  }
+
+  /** Is it time to rest because it has stopped to answer? To be asked all along: nobody is late at who is full. */
+  isSilent(nowMs: number): boolean {
+    return this.#silences >= SILENCES_TO_OPEN && nowMs - this.#lastAnswerMs > SILENT_MS
   }
 
   /** Starts afresh after a rest. */

@@ -3,6 +3,7 @@ export class Latency {
   readonly #samplesMs = new Float64Array(WINDOW)
   #count = 0
   #hedgeDelayMs = INITIAL_HEDGE_DELAY_MS
+  #lostAfterMs = MIN_LOST_AFTER_MS
 
   /**
    * Twice the 95th percentile of the last 256 answers. At the percentile itself, one signature in twenty of a
@@ -11,6 +12,11 @@ export class Latency {
    */
   get hedgeDelayMs(): number {
     return this.#hedgeDelayMs
+  }
+
+  /** Four times that percentile, at least a quarter of a second: past it an answer is not late any more, it does not come. */
+  get lostAfterMs(): number {
+    return this.#lostAfterMs
   }
 
   record(durationMs: number): void {
@@ -23,6 +29,7 @@ export class Latency {
     const sorted = this.#samplesMs.slice(0, Math.min(this.#count, WINDOW)).sort()
     const p95 = sorted[Math.floor(sorted.length * 0.95)] ?? 0
     this.#hedgeDelayMs = Math.min(Math.max(2 * p95, MIN_HEDGE_DELAY_MS), MAX_HEDGE_DELAY_MS)
+    this.#lostAfterMs = Math.max(4 * p95, MIN_LOST_AFTER_MS)
   }
 }
 
@@ -31,3 +38,4 @@ const RECOMPUTE_EVERY = 32
 const INITIAL_HEDGE_DELAY_MS = 50
 const MIN_HEDGE_DELAY_MS = 10
 const MAX_HEDGE_DELAY_MS = 200
+const MIN_LOST_AFTER_MS = 250

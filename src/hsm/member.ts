@@ -130,6 +130,10 @@ export class Member {
     return this.#latency.hedgeDelayMs
   }
 
+  get lostAfterMs(): number {
+    return this.#latency.lostAfterMs
+  }
+
   canSign(key: number, codePoint: number): boolean {
     return this.isReady(key) && this.keys.schemes(key).has(codePoint)
   }
@@ -139,7 +143,9 @@ export class Member {
   }
 
   get hasCapacity(): boolean {
-    return this.#inFlight.size < this.#limit.value && !this.#limit.paused
+    const { size, stuck } = this.#inFlight
+    const places = Math.min(this.#limit.value, this.#sessions.limit - stuck)
+    return size - stuck < places && !this.#limit.paused
   }
 
   /** Sends a sign request; the attempt is told its end exactly once, whatever becomes of the host. */
@@ -189,11 +195,9 @@ export class Member {
   }
 
   /** A signature of this member is late, and another member was asked. */
-  late(nowMs: number): void {
+  late(): void {
     this.metrics.hedges.inc()
-    if (this.#state === 'up' && this.#breaker.late(nowMs)) {
-      this.#rest(this.#error('ERR_HSM_SIGN_TIMEOUT', 'does not answer any more'))
-    }
+    this.#breaker.late()
   }
 
   /** To be called every few milliseconds while anything is in flight. */
@@ -201,6 +205,8 @@ export class Member {
     this.metrics.inFlight.set(this.#inFlight.size)
     this.metrics.inFlightLimit.set(this.#limit.value)
     if (this.#limit.resume(nowMs)) this.#options.onChange(this)
+    if (this.#state === 'up' && this.#breaker.isSilent(nowMs))
+      this.#rest(this.#error('ERR_HSM_SIGN_TIMEOUT', 'does not answer any more'))
     const oldestMs = this.#inFlight.oldestSentAtMs()
     if (oldestMs !== undefined && nowMs - oldestMs > this.#options.hangMs) {
       this.#kill(`a signature took more than ${this.#options.hangMs} ms`)
@@ -296,6 +302,7 @@ export class Member {
   /** Up is who has just made a signature that the certificate's public key verifies; user traffic tries nothing out. */
   #prove(): void {
     this.#enter('proving')
+    this.#inFlight.takeForStuck()
     this.#testsToSend = [...testAttempts(this.keys, () => this.#proved())]
     this.#sendTests()
     this.#options.onChange(this)
@@ -380,7 +387,12 @@ export class Member {
     const nowMs = performance.now()
     const { sentAtMs } = attempt
     this.#latency.record(nowMs - sentAtMs)
-    this.#limit.answered({ serviceMs: hsmSeconds * 1000, sentAtMs, nowMs, inFlight: this.#inFlight.size + 1 })
+    this.#limit.answered({
+      serviceMs: hsmSeconds * 1000,
+      sentAtMs,
+      nowMs,
+      inFlight: this.#inFlight.size - this.#inFlight.stuck + 1,
+    })
     if (attempt.succeeded(signature)) {
       this.#breaker.succeeded(nowMs)
       this.keys.signed(attempt.key)

@@ -255,7 +255,7 @@ export class PooledKey implements SigningKey {
     this.#send(job, holder, nowMs)
     if (slow !== undefined) {
       job.hedged = true
-      slow.late(nowMs)
+      slow.late()
     }
     return true
   }
@@ -382,10 +382,11 @@ export class PooledKey implements SigningKey {
 
   #hedgeIfLate(job: SignJob, nowMs: number): void {
     const slow = job.lastMember
-    if (slow === undefined || nowMs - job.lastSentAtMs < slow.hedgeDelayMs) return
+    const lateMs = nowMs - job.lastSentAtMs
+    if (slow === undefined || lateMs < slow.hedgeDelayMs) return
     // When all others are full, a hedge would only take somebody else's place; except for a member that hangs, which is to
-    // cost its signatures no more than this delay.
-    if (!slow.hasAnsweredSince(job.lastSentAtMs)) this.#retry(job, nowMs)
+    // cost its signatures no more than this delay, and for a single call that does.
+    if (!slow.hasAnsweredSince(job.lastSentAtMs) || lateMs >= slow.lostAfterMs) this.#retry(job, nowMs)
     else if (this.#dispatch(job, nowMs)) this.#retries.delete(job)
   }
 

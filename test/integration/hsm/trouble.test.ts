@@ -87,6 +87,37 @@ describe('two members, under load', () => {
     await expectNothingInFlight()
   })
 
+  test('a member that is full of calls that hang is taken out for its silence, though nobody asks it any more', async () => {
+    const { service } = await start({ timeoutMs: 5000 })
+
+    faults.set('C_Sign hang')
+    const load = signUntil(service.key(0), () => status('hsm-b').state !== 'up')
+    await eventually(() => status('hsm-b').state !== 'up', 'hsm-b is taken out', 2000)
+
+    expect(await load).toBeGreaterThan(0)
+    expect(status('hsm-b').lastError?.message).toBe('hsm "hsm-b": does not answer any more')
+  })
+
+  test('calls that hang keep their sessions, and leave all others to those who wait', async () => {
+    // Slow for so long that its host signs on libuv's pool only, where a call that hangs holds up no other.
+    faults.set('C_Sign delay 1000')
+    const { service } = await start({ timeoutMs: 5000 }, ['hsm-a', 'hsm-b'], 16)
+    const key = service.key(0)
+    const stopMs = performance.now() + 700
+    await signUntil(key, () => performance.now() > stopMs, 2)
+    const other = pid('hsm-a')
+    const places = status('hsm-b').inFlightLimit
+
+    faults.set(`C_Sign hang times ${places}`, 'C_Sign delay 1000')
+    await signUntil(key, () => status('hsm-b').state === 'resting')
+    await signUntil(key, () => status('hsm-b').state === 'up')
+    expect(status('hsm-b').inFlight).toBeGreaterThanOrEqual(places)
+    process.kill(other, 'SIGSTOP')
+
+    let signed = 0
+    expect(await signUntil(key, () => signed++ > 50)).toBeGreaterThan(50)
+  })
+
   test('a slow member is hedged: nobody waits for its 500 ms', async () => {
     const { service, metrics } = await start()
     const key = service.key(0)

@@ -59,6 +59,7 @@ describe('the hedge delay', () => {
     }
 
     expect([quick.hedgeDelayMs, slow.hedgeDelayMs]).toEqual([10, 200])
+    expect([quick.lostAfterMs, slow.lostAfterMs]).toEqual([250, 3_600])
   })
 })
 
@@ -90,8 +91,10 @@ describe('the breaker', () => {
     const silent = new Breaker()
     const opened = { slow: false, silent: false }
     for (let nowMs = 0; nowMs < 2000; nowMs += 10) {
-      opened.slow ||= slow.late(nowMs)
-      opened.silent ||= silent.late(nowMs)
+      slow.late()
+      silent.late()
+      opened.slow ||= slow.isSilent(nowMs)
+      opened.silent ||= silent.isSilent(nowMs)
       if (nowMs % 100 === 0) slow.succeeded(nowMs)
     }
 
