@@ -17,7 +17,7 @@ import { buildOnce } from './stamp.mjs'
 export function buildNative() {
   return buildOnce({
     stamp: join(root, 'build/sources.sha256'),
-    inputs: ['binding.gyp', 'src/native'],
+    inputs: ['binding.gyp', 'src/native', 'src/drill/pkcs11.h'],
     matching: /\.(cc|h)$/,
     output: join(root, 'build/Release/sealgate.node'),
     build: () => {

@@ -59,9 +59,10 @@ const BUILDS = [
     name: 'tsan',
     flags: ['-fsanitize=thread'],
     includes: (file) =>
-      ['address_limit_test.cc', 'mailbox_test.cc', 'registry_test.cc', 'thread_commands_test.cc'].includes(
-        file,
-      ),
+      [
+        ...['address_limit_test.cc', 'mailbox_test.cc', 'registry_test.cc', 'sign_load_test.cc'],
+        'thread_commands_test.cc',
+      ].includes(file),
     env: { TSAN_OPTIONS: 'halt_on_error=1:second_deadlock_stack=1' },
     processes: 1,
   },

@@ -56,5 +56,3 @@ export function expectedSeries(plan: SignBenchPlan): number {
 
 /** So many sessions are asked of a token that names no limit, or a greater one. */
 export const MAX_SESSIONS = 256
-/** Raw, each has a thread of its own. */
-export const MAX_RAW_SESSIONS = 64

@@ -3,7 +3,7 @@
 import type { HsmOptions } from '../../hsm/options.ts'
 import type { SignatureScheme } from '../../signing.ts'
 import { runTokenJob } from '../../token/run-token-job.ts'
-import { type BenchKey, MAX_RAW_SESSIONS, MAX_SESSIONS, type SignBenchPlan } from './plan.ts'
+import { type BenchKey, MAX_SESSIONS, type SignBenchPlan } from './plan.ts'
 import { type RawArgs, type RawProgress, type RawTask, rawProgressSchema } from './raw-messages.ts'
 
 export interface RawWork {
@@ -26,12 +26,10 @@ export function measureRaw(
   }: { readonly onProgress: (progress: RawProgress) => void; readonly signal: AbortSignal },
 ): Promise<void> {
   const { warmUpSeconds, secondsPerStep, ladder } = plan
-  const largest = ladder === undefined ? MAX_RAW_SESSIONS : Math.max(...ladder)
-  const maxSessions = Math.min(largest, MAX_RAW_SESSIONS)
   const args: RawArgs = {
     tasks: work.map(({ key, scheme }) => taskFor(hsm, key, scheme)),
     ladder: ladder === undefined ? null : [...ladder],
-    maxSessions,
+    maxSessions: ladder === undefined ? MAX_SESSIONS : Math.max(...ladder),
     secondsPerStep,
     warmUpSeconds,
   }

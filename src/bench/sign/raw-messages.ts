@@ -1,9 +1,8 @@
-/** What the job, its threads and the command say to each other while they measure without the pool. */
+/** What the job and the command say to each other while they measure without the pool. */
 
 import { z } from 'zod'
 
 import { stepSchema, stopSchema } from '../report/sign-report.ts'
-import type { StepState } from './step-recorder.ts'
 
 const count = z.number().int().nonnegative()
 
@@ -37,22 +36,3 @@ export const rawProgressSchema = z.union([
 export type RawArgs = z.infer<typeof rawArgsSchema>
 export type RawTask = z.infer<typeof taskSchema>
 export type RawProgress = z.infer<typeof rawProgressSchema>
-
-/** To a thread, when it is made. */
-export interface RawThreadData {
-  readonly module: string
-  /** PKCS#11 handles are bytes; structured clone makes a Uint8Array of a Buffer. */
-  readonly slot: Uint8Array
-}
-
-/** To a thread: sign from `startAtMs` until `untilMs`, and count what ends after `fromMs`. Unix time in ms. */
-export interface RawOrder {
-  readonly codePoint: number
-  readonly keyHandle: Uint8Array
-  readonly startAtMs: number
-  readonly fromMs: number
-  readonly untilMs: number
-}
-
-/** From a thread. */
-export type RawAnswer = { readonly kind: 'ready' } | { readonly kind: 'done'; readonly state: StepState }

@@ -18,14 +18,7 @@ import {
   type Stop,
 } from '../report/sign-report.ts'
 import { endOf, kneeOf, ladderUpTo, stopAfter } from './ladder.ts'
-import {
-  type BenchKey,
-  type Group,
-  groupsOf,
-  MAX_RAW_SESSIONS,
-  MAX_SESSIONS,
-  type SignBenchPlan,
-} from './plan.ts'
+import { type BenchKey, type Group, groupsOf, MAX_SESSIONS, type SignBenchPlan } from './plan.ts'
 import { PoolBench } from './pool-bench.ts'
 import { measureRaw, type RawWork } from './raw-bench.ts'
 
@@ -145,10 +138,7 @@ class SignBench {
       const next = work[task]
       if (next === undefined) return
       running = { task, head: headOf('raw', [hsm.name], next.key, next.scheme), steps: [] }
-      this.#events.seriesStarted(
-        running.head,
-        this.#plan.ladder ?? ladderUpTo(Math.min(limit, MAX_RAW_SESSIONS)),
-      )
+      this.#events.seriesStarted(running.head, this.#plan.ladder ?? ladderUpTo(limit))
       this.#events.stepStarted(this.#plan.ladder?.[0] ?? 1)
     }
     begin(0)

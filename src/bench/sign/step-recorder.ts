@@ -28,23 +28,6 @@ export class StepRecorder {
     this.#errors.set(what, (this.#errors.get(what) ?? 0) + 1)
   }
 
-  /** For another thread to add. */
-  state(): StepState {
-    return {
-      latency: this.#latency.state(),
-      slices: [...this.#slices],
-      errors: Object.fromEntries(this.#errors),
-    }
-  }
-
-  add(state: StepState): void {
-    this.#latency.add(state.latency)
-    for (const [slice, count] of state.slices.entries())
-      this.#slices[slice] = (this.#slices[slice] ?? 0) + count
-    for (const [what, count] of Object.entries(state.errors))
-      this.#errors.set(what, (this.#errors.get(what) ?? 0) + count)
-  }
-
   /** @param endedAtMs earlier than the window's end when the step was stopped. */
   step(sessions: number, endedAtMs: number, facts: Pick<Step, 'throttled' | 'inFlightLimit' | 'busy'>): Step {
     const seconds = Math.max(0, Math.min(endedAtMs, this.#untilMs) - this.#fromMs) / 1000
@@ -69,12 +52,6 @@ export class StepRecorder {
     const deviation = Math.sqrt(squares / (SLICES - 1))
     return (deviation / Math.sqrt(SLICES) / seconds) * SLICES
   }
-}
-
-export interface StepState {
-  readonly latency: Parameters<Histogram['add']>[0]
-  readonly slices: readonly number[]
-  readonly errors: Readonly<Record<string, number>>
 }
 
 const SLICES = 10
