@@ -2,29 +2,30 @@
 /**
  * Does `sealgate bench sign --path raw` say the same as raw-sign.c, which has no line in common with it?
  *
- * Usage: node bench/agree.mjs [--threads 1,2] [--seconds N] [--rounds N] [--type EC:prime256v1 | RSA:2048]
+ * Usage: node bench/agree.mjs [ROW ...] [--sessions 1,2] [--pairs N] [--seconds N] [--warm-up N] [--quick]
  *
- * Both measure the same SoftHSM key in turn, A B A B; the ratio is of the medians. Ends with 1 when one of them is further than
- * 10 % from 1, and says when the machine was not quiet: then it proves nothing.
+ * Both sign with the same key, and what counts is the ratio of what they say. Where this machine computes, they take turns of 50 ms: the
+ * speed of a virtual machine changes by a third from one second to another, and so it does for both. Each has half of the machine then, and
+ * says so in its figures. Where they wait for an HSM, one runs after the other.
+ *
+ * The exit status is 0 when all rows agree: not only the median of the ratios, but all of its 95 % interval is within 10 % of 1.
  */
 
-import { execFile } from 'node:child_process'
-import { randomInt } from 'node:crypto'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
-import { fileURLToPath } from 'node:url'
-import { parseArgs, promisify } from 'node:util'
+import { parseArgs } from 'node:util'
+import { compileRawSign, startBenchSign, startRawSign } from './agree/programs.mjs'
+import { chooseRows } from './agree/rows.mjs'
+import { createToken } from './agree/token.mjs'
+import { takeTurns } from './agree/turns.mjs'
+import { table } from './markdown.mjs'
 import { watchNoise } from './measure/machine.mjs'
-import { formatNumber, formatValues, median } from './measure/statistics.mjs'
+import { formatNumber, median, medianInterval } from './measure/statistics.mjs'
 import { Workspace } from './setup/workspace.mjs'
 
-const run = promisify(execFile)
-const SOURCE = fileURLToPath(new URL('raw-sign.c', import.meta.url))
-const SEALGATE = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
-const MODULES = ['/usr/lib/softhsm/libsofthsm2.so', '/usr/lib64/softhsm/libsofthsm2.so']
-const KEY = 'agree'
-const TOKEN = 'agree'
 const TOLERANCE = 0.1
+/** Share of the machine that others took; above it, a disagreement may be theirs. */
 const NOISY = 0.05
+/** What bench sign needs with half of a machine until it signs; raw-sign.c signs at once, and warms up for so much longer. */
+const START_S = 2
 
 try {
   await main(readArguments())
@@ -34,149 +35,134 @@ try {
 }
 
 /** @param {ReturnType<typeof readArguments>} settings */
-async function main({ threads, seconds, rounds, type }) {
+async function main({ rows, ...settings }) {
   const workspace = new Workspace()
   try {
-    const token = await createToken(workspace.dir, type)
-    const program = `${workspace.dir}/raw-sign`
-    await run('cc', ['-O2', '-Wall', '-Wextra', '-Werror', '-pthread', '-o', program, SOURCE, '-ldl'])
+    const token = await createToken(workspace, [...new Set(rows.map(({ key }) => key))])
+    const program = await compileRawSign(workspace.dir)
     const noise = watchNoise()
-    for (const count of threads) await compare({ token, program, count, seconds, rounds, type })
-    const { steal, foreign } = noise()
-    console.log(
-      `taken by others: hypervisor ${formatNumber(steal * 100)} %, other processes ${formatNumber(foreign * 100)} %${steal + foreign > NOISY ? '. The machine was not quiet: run it again' : ''}`,
-    )
+    /** @type {Comparison[]} */
+    const comparisons = []
+    for (const row of rows) {
+      const hsm = await token.hsm(row.delayMs)
+      for (const sessions of settings.sessions ?? row.sessions) {
+        const order = { ...settings, workspace, hsm, token, key: row.key, sessions }
+        const measure = row.delayMs === 0 ? byTurns : oneAfterTheOther
+        /** @type {Pair[]} */
+        const pairs = []
+        while (pairs.length < settings.pairs) pairs.push(await measure(program, order))
+        const comparison = { row, sessions, pairs }
+        comparisons.push(comparison)
+        console.error(`${row.id}, ${sessions}: ${judge(comparison).text}`)
+      }
+    }
+    console.log(toTable(comparisons).join('\n'))
+    console.log(`\n${settings.pairs} pairs of ${settings.seconds} s; ${noiseText(noise())}`)
+    if (comparisons.some((comparison) => !judge(comparison).agrees)) process.exitCode = 1
   } finally {
     await workspace.close()
   }
 }
 
 /**
- * @param {{ token: Token, program: string, count: number, seconds: number, rounds: number, type: string }} work
+ * @typedef {import('./agree/programs.mjs').Measured} Measured
+ * @typedef {{ c: Measured, sealgate: Measured }} Pair
+ * @typedef {{ row: import('./agree/rows.mjs').Row, sessions: number, pairs: readonly Pair[] }} Comparison
  */
-async function compare({ token, program, count, seconds, rounds, type }) {
-  /** @type {{ c: Measured[], sealgate: Measured[] }} */
-  const measured = { c: [], sealgate: [] }
-  for (let round = 0; round < rounds; round++) {
-    measured.c.push(await rawSign(program, token, count, seconds))
-    measured.sealgate.push(await benchSign(token, count, seconds, type))
-  }
-  const rates = { c: measured.c.map(rate), sealgate: measured.sealgate.map(rate) }
-  const ratio = median(rates.sealgate) / median(rates.c)
-  const agrees = Math.abs(ratio - 1) <= TOLERANCE
-  console.log(
-    `${type}, ${count} ${count === 1 ? 'thread' : 'threads'}: raw-sign.c ${formatValues(rates.c)}/s, bench sign ${formatValues(rates.sealgate)}/s, ratio ${ratio.toFixed(3)}: ${agrees ? 'agree' : 'DISAGREE'}; p50 ${formatNumber(median(measured.c.map(p50)) * 1000)} and ${formatNumber(median(measured.sealgate.map(p50)) * 1000)} µs`,
-  )
-  if (!agrees) process.exitCode = 1
-}
-
-/** @typedef {{ perSecond: number, p50Ms: number }} Measured */
-/** @typedef {{ module: string, pinFile: string, env: Record<string, string> }} Token */
 
 /**
  * @param {string} program
- * @param {Token} token
- * @param {number} threads
- * @param {number} seconds
- * @returns {Promise<Measured>}
+ * @param {import('./agree/programs.mjs').Order} order
+ * @returns {Promise<Pair>}
  */
-async function rawSign(program, { module, pinFile, env }, threads, seconds) {
-  const args = [module, TOKEN, pinFile, KEY, String(threads), String(seconds)]
-  const { stdout } = await run(program, args, { env: { ...process.env, ...env } })
-  return JSON.parse(stdout)
+async function byTurns(program, order) {
+  // Half of the time is the other's.
+  const shared = { ...order, warmUp: 2 * order.warmUp, seconds: 2 * order.seconds }
+  const sealgate = startBenchSign(shared)
+  const c = startRawSign(program, { ...shared, warmUp: shared.warmUp + START_S })
+  const both = Promise.all([c.measured, sealgate.measured])
+  const [ofC, ofSealgate] = await takeTurns([c.pid, sealgate.pid], both)
+  return { c: ofC, sealgate: ofSealgate }
 }
 
 /**
- * @param {Token} token
- * @param {number} sessions
- * @param {number} seconds
- * @param {string} type
- * @returns {Promise<Measured>}
+ * @param {string} program
+ * @param {import('./agree/programs.mjs').Order} order
+ * @returns {Promise<Pair>}
  */
-async function benchSign({ module, pinFile, env }, sessions, seconds, type) {
-  const json = `${pinFile}.json`
-  const hsm = ['--module', module, '--token', TOKEN, '--pin-file', pinFile, '--key', `pkcs11:object=${KEY}`]
-  const how = [
-    '--path',
-    'raw',
-    '--sessions',
-    String(sessions),
-    '--seconds',
-    String(seconds),
-    '--warm-up',
-    '1',
-  ]
-  // The mechanisms that raw-sign.c uses.
-  const scheme = type.startsWith('RSA') ? 'rsa_pkcs1_sha256' : 'ecdsa_secp256r1_sha256'
-  const environment = Object.entries(env).flatMap(([name, value]) => ['--env', `${name}=${value}`])
-  const args = [...hsm, ...environment, ...how, '--schemes', scheme, '--json', json]
-  await run(process.execPath, [SEALGATE, 'bench', 'sign', ...args])
-  const { series } = JSON.parse(await readFile(json, 'utf8'))
-  const [step] = series[0].steps
-  return { perSecond: step.rate, p50Ms: step.latencyMs.p50 }
+async function oneAfterTheOther(program, order) {
+  const c = await startRawSign(program, order).measured
+  return { c, sealgate: await startBenchSign(order).measured }
 }
 
-/**
- * @param {string} dir
- * @param {string} type
- * @returns {Promise<Token>}
- */
-async function createToken(dir, type) {
-  const env = { SOFTHSM2_CONF: `${dir}/softhsm2.conf` }
-  const pinFile = `${dir}/pin`
-  const pin = String(randomInt(10_000_000, 100_000_000))
-  await mkdir(`${dir}/tokens`, { mode: 0o700 })
-  await writeFile(env.SOFTHSM2_CONF, `directories.tokendir = ${dir}/tokens\nlog.level = ERROR\n`)
-  await writeFile(pinFile, pin, { mode: 0o600 })
-  const module = await firstFile(MODULES)
-  // The PIN travels in the environment: arguments are readable by every user of the machine.
-  const secrets = { ...process.env, ...env, AGREE_PIN: pin }
-  /** @param {string[]} args */
-  const tool = (...args) => run('pkcs11-tool', ['--module', module, ...args], { env: secrets })
-  const so = ['--so-pin', 'env:AGREE_PIN']
-  await tool('--init-token', '--slot-index', '0', '--label', TOKEN, ...so)
-  await tool('--token-label', TOKEN, '--init-pin', '--login', ...so, '--pin', 'env:AGREE_PIN')
-  const login = ['--token-label', TOKEN, '--login', '--pin', 'env:AGREE_PIN']
-  await tool(...login, '--keypairgen', '--key-type', type, '--label', KEY, '--id', '01')
-  return { module, pinFile, env }
+/** @param {Comparison} comparison */
+function judge({ pairs }) {
+  const ratios = pairs.map(({ c, sealgate }) => sealgate.perSecond / c.perSecond)
+  const ratio = median(ratios)
+  const { low, high } = medianInterval(ratios)
+  const agrees = isNear(low) && isNear(high)
+  const verdict = agrees ? 'agree' : isNear(ratio) ? 'unclear' : 'DISAGREE'
+  const interval = `${low.toFixed(3)}–${high.toFixed(3)}`
+  return { agrees, ratio, interval, verdict, text: `${ratio.toFixed(3)} (${interval}): ${verdict}` }
 }
 
-/** @param {readonly string[]} paths */
-async function firstFile(paths) {
-  for (const path of paths) {
-    const found = await readFile(path).then(
-      () => true,
-      () => false,
-    )
-    if (found) return path
-  }
-  throw new Error('libsofthsm2.so not found; install it: sudo apt-get install softhsm2 opensc')
+/** @param {number} ratio */
+function isNear(ratio) {
+  return Math.abs(ratio - 1) <= TOLERANCE
 }
 
-/** @param {Measured} measured */
-function rate({ perSecond }) {
-  return perSecond
+/** @param {readonly Comparison[]} comparisons */
+function toTable(comparisons) {
+  const head = ['key', 'C_Sign', 'sessions', 'raw-sign.c/s', 'bench sign/s', 'ratio', '95 %', 'p50 µs', '']
+  /** @type {('left' | 'right')[]} */
+  const alignment = ['left', 'right', 'right', 'right', 'right', 'right', 'right', 'right', 'left']
+  const body = comparisons.map((comparison) => {
+    const { row, sessions, pairs } = comparison
+    const { ratio, interval, verdict } = judge(comparison)
+    const [c, sealgate] = [pairs.map((pair) => pair.c), pairs.map((pair) => pair.sealgate)]
+    const rates = [c, sealgate].map((side) => formatNumber(median(side.map(({ perSecond }) => perSecond))))
+    const p50s = [c, sealgate].map((side) => formatNumber(median(side.map(({ p50Ms }) => p50Ms * 1000))))
+    const delayed = row.delayMs === 0 ? '' : `+ ${row.delayMs} ms`
+    return [
+      row.key.type,
+      delayed,
+      String(sessions),
+      ...rates,
+      ratio.toFixed(3),
+      interval,
+      p50s.join(' / '),
+      verdict,
+    ]
+  })
+  return table(head, alignment, body)
 }
 
-/** @param {Measured} measured */
-function p50({ p50Ms }) {
-  return p50Ms
+/** @param {import('./measure/machine.mjs').Noise} noise */
+function noiseText({ steal, foreign }) {
+  const taken = `hypervisor ${formatNumber(steal * 100)} %, other processes ${formatNumber(foreign * 100)} %`
+  const advice = steal + foreign > NOISY ? '. The machine was not quiet: run it again' : ''
+  return `taken by others: ${taken}${advice}`
 }
 
 function readArguments() {
-  const { values } = parseArgs({
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
     options: {
-      threads: { type: 'string', default: '1,2' },
-      seconds: { type: 'string', default: '3' },
-      rounds: { type: 'string', default: '5' },
-      type: { type: 'string', default: 'EC:prime256v1' },
+      sessions: { type: 'string' },
+      pairs: { type: 'string' },
+      seconds: { type: 'string' },
+      'warm-up': { type: 'string' },
+      quick: { type: 'boolean', default: false },
     },
   })
-  const threads = values.threads.split(',').map(Number)
-  const seconds = Number(values.seconds)
-  const rounds = Number(values.rounds)
-  if (![...threads, rounds].every((value) => Number.isInteger(value) && value > 0) || !(seconds > 0)) {
-    throw new Error('--threads, --seconds and --rounds take numbers above 0')
+  const { quick } = values
+  const sessions = values.sessions?.split(',').map(Number)
+  const pairs = Number(values.pairs ?? (quick ? 1 : 6))
+  const seconds = Number(values.seconds ?? (quick ? 0.2 : 1))
+  const warmUp = Number(values['warm-up'] ?? (quick ? 0.1 : 0.5))
+  if (![...(sessions ?? []), pairs].every((count) => Number.isInteger(count) && count > 0)) {
+    throw new Error('--sessions and --pairs take whole numbers from 1')
   }
-  return { threads, seconds, rounds, type: values.type }
+  if (!(seconds > 0 && warmUp > 0)) throw new Error('--seconds and --warm-up take numbers above 0')
+  return { rows: chooseRows(positionals), sessions, pairs, seconds, warmUp }
 }

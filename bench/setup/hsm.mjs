@@ -17,7 +17,10 @@ const source = fileURLToPath(new URL('../../src/drill/p11-faults.c', import.meta
  *
  * @typedef {Hsm & { setSignDelay: (milliseconds: number) => Promise<void> }} DelayedHsm
  *
- * @typedef {Pick<import('../peers/peer.mjs').Bench, 'workspace' | 'tools' | 'token'>} Parts
+ * @typedef {object} Parts
+ * @property {import('./workspace.mjs').Workspace} workspace
+ * @property {{ softhsm: string }} tools
+ * @property {{ env: Record<string, string> }} token
  */
 
 /**

@@ -31,6 +31,9 @@ const STOP_LIMIT_MS = 10_000
  * @property {readonly string[]} args
  * @property {Readonly<Record<string, string>>} [env] added to our own
  * @property {'pipe' | 'log'} [output] where standard output goes; standard error always goes to the log
+ * @property {boolean} [group] a process group of its own, with its process id
+ *
+ * @typedef {Omit<ProgramOptions, 'output'> & { limitMs: number }} RunOptions
  */
 
 export class Workspace {
@@ -51,12 +54,13 @@ export class Workspace {
    * @param {ProgramOptions} options
    * @returns {Program & { logTail: () => string }}
    */
-  spawn({ name, command, args, env = {}, output = 'log' }) {
+  spawn({ name, command, args, env = {}, output = 'log', group = false }) {
     const log = `${this.dir}/${name}-${++this.#logs}.log`
     const file = openSync(log, 'a', 0o600)
     const child = spawn(command, args, {
       cwd: this.dir,
       env: { ...process.env, ...env },
+      detached: group,
       stdio: ['pipe', output === 'pipe' ? 'pipe' : file, file],
     })
     child.on('error', () => {}) // reported by whoever waits: no pid, or an exit
@@ -93,12 +97,31 @@ export class Workspace {
   /**
    * Runs a load generator to its end.
    *
-   * @param {Omit<ProgramOptions, 'output'> & { limitMs: number }} options
+   * @param {RunOptions} options
    * @returns {Promise<string>} its standard output
    * @throws an Error with the end of its log when it fails or takes longer than `limitMs`.
    */
-  async run({ limitMs, ...options }) {
+  async run(options) {
+    return this.start(options).output
+  }
+
+  /**
+   * The same for somebody who has to do with it meanwhile.
+   *
+   * @param {RunOptions} options
+   * @returns {{ pid: number, output: Promise<string> }}
+   */
+  start({ limitMs, ...options }) {
     const program = this.spawn({ ...options, output: 'pipe' })
+    return { pid: program.pid, output: this.#outputOf(program, options.name, limitMs) }
+  }
+
+  /**
+   * @param {Program & { logTail: () => string }} program
+   * @param {string} name
+   * @param {number} limitMs
+   */
+  async #outputOf(program, name, limitMs) {
     let output = ''
     program.child.stdout?.setEncoding('utf8').on('data', (text) => {
       output += text
@@ -109,7 +132,7 @@ export class Workspace {
     this.#programs.delete(program)
     if (program.child.exitCode !== 0) {
       const how = program.child.signalCode ?? `exit ${program.child.exitCode}`
-      throw new Error(`${options.name} failed (${how}):\n${program.logTail()}`)
+      throw new Error(`${name} failed (${how}):\n${program.logTail()}`)
     }
     return output
   }
