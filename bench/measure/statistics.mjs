@@ -13,24 +13,23 @@ export function median(values) {
 }
 
 /**
- * Where the median of all that could be measured lies, whatever the distribution: so many of n values are below it as a fair coin
+ * Where the median of all that could be measured lies, whatever its distribution: as many of n values are below it as a fair coin
  * shows heads in n throws.
  *
  * @param {readonly number[]} values
- * @returns {{ low: number, high: number }} two of them, with 95 % between; fewer than six are not enough for that, and
- *   their whole range is given
+ * @returns {{ low: number, high: number }} two of them, 95 % sure; fewer than six cannot be, and their whole range is
+ *   given
  */
 export function medianInterval(values) {
   const sorted = [...values].sort((a, b) => a - b)
   const count = sorted.length
-  let outside = 0
-  let left = -1
-  for (let share = 2 * 0.5 ** count; outside + share <= 0.05; share *= (count - left) / (left + 1)) {
-    outside += share
-    left++
+  let unsure = 0.5 ** (count - 1)
+  let cut = 0
+  for (let more = unsure * count; unsure + more <= 0.05; more *= (count - cut) / (cut + 1)) {
+    unsure += more
+    cut++
   }
-  const first = Math.max(0, left)
-  return { low: sorted[first] ?? Number.NaN, high: sorted[count - 1 - first] ?? Number.NaN }
+  return { low: sorted[cut] ?? Number.NaN, high: sorted[count - 1 - cut] ?? Number.NaN }
 }
 
 /**
