@@ -34,14 +34,15 @@ export const handshakeCpu = {
   async run(bench) {
     const peers = { ...hsmPeers(softHsm(bench)), ...nginxFile, ...stunnelFile, ...nodeStream }
     return alternate(bench, peers, async (peer) => {
-      const { seconds } = bench
-      await handshakeLoad(bench, peer, { concurrency: CONCURRENCY, seconds: bench.warmUp })
-      const bare = await withCpu(peer, () =>
-        handshakeLoad(bench, peer, { concurrency: CONCURRENCY, seconds }),
-      )
-      const request = await withCpu(peer, () =>
-        handshakeLoad(bench, peer, { concurrency: CONCURRENCY, seconds, request: true }),
-      )
+      /** @param {boolean} request */
+      const measure = async (request) => {
+        const load = { concurrency: CONCURRENCY, request }
+        // Requests run code that bare handshakes leave cold.
+        await handshakeLoad(bench, peer, { ...load, seconds: bench.warmUp })
+        return withCpu(peer, () => handshakeLoad(bench, peer, { ...load, seconds: bench.seconds }))
+      }
+      const bare = await measure(false)
+      const request = await measure(true)
       return {
         cpu: (bare.cpu * 1e6) / bare.result.handshakes,
         rate: bare.result.perSecond,
