@@ -6,24 +6,24 @@
  */
 
 export type KeyType = 'rsa' | 'ec' | 'ed25519'
-export type HashName = 'sha256' | 'sha384' | 'sha512'
+export type HashName = 'sha224' | 'sha256' | 'sha384' | 'sha512'
 export type Curve = 'P-256' | 'P-384' | 'P-521'
 export type SignatureSchemeName = keyof typeof SIGNATURE_SCHEMES
 
-/** Everything there is to know about one TLS SignatureScheme (RFC 8446 §4.2.3). */
+/** Everything there is to know about one TLS SignatureScheme (RFC 8446 §4.2.3), or its like in TLS 1.2 (RFC 5246 §7.4.1.4.1). */
 export interface SignatureScheme {
   readonly name: SignatureSchemeName
   /** IANA code point, as on the wire. */
   readonly codePoint: number
   readonly keyType: KeyType
-  /** The curve TLS 1.3 ties to the scheme; undefined for RSA and Ed25519. */
+  /** The curve TLS 1.3 ties to the scheme; undefined for RSA and Ed25519, and for ECDSA that is not in TLS 1.3. */
   readonly curve: Curve | undefined
   /** undefined: the algorithm hashes by itself (Ed25519). */
   readonly hash: HashName | undefined
   readonly padding: 'pss' | 'pkcs1' | undefined
   /** PSS salt length in bytes, always the hash length in TLS. */
   readonly saltLength: number | undefined
-  /** PKCS#1 v1.5 is for TLS 1.2 handshakes only (RFC 8446 §4.2.3). */
+  /** PKCS#1 v1.5 and SHA-224 are for TLS 1.2 handshakes only (RFC 8446 §4.2.3). */
   readonly tls13: boolean
 }
 
@@ -49,6 +49,8 @@ export const SIGNATURE_SCHEMES = {
   rsa_pkcs1_sha256: pkcs1(0x0401, 'sha256'),
   rsa_pkcs1_sha384: pkcs1(0x0501, 'sha384'),
   rsa_pkcs1_sha512: pkcs1(0x0601, 'sha512'),
+  // 112 bits, and last: for a client that has nothing better. IANA has no name for it.
+  ecdsa_sha224: { ...ecdsa(0x0303, undefined, 'sha224'), tls13: false },
 } as const satisfies Record<string, Row>
 
 /** The schemes as a list, and by code point. */
@@ -131,7 +133,7 @@ export interface SigningKey {
   sign(request: SignRequest): Promise<Uint8Array>
 }
 
-function ecdsa(codePoint: number, curve: Curve, hash: HashName): Row {
+function ecdsa(codePoint: number, curve: Curve | undefined, hash: HashName): Row {
   return { codePoint, keyType: 'ec', curve, hash, padding: undefined, saltLength: undefined, tls13: true }
 }
 

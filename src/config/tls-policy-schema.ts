@@ -35,7 +35,7 @@ export const tlsPolicySchema = z.strictObject({
     'Key exchange groups, most wanted first (`X25519`, `P-256`). The named policies begin with `X25519MLKEM768` where Node has it (OpenSSL 3.5, Node 24); `sealgate check` shows what is in force.',
   ),
   signature_schemes: words('signature schemes').describe(
-    'Signature schemes, most wanted first (`ecdsa_secp256r1_sha256`). Of these, what the HSMs can do with the key is offered. Default: all.',
+    'Signature schemes, most wanted first (`ecdsa_secp256r1_sha256`). Of these, what the HSMs can do with the key is offered. Default: all; `modern` lacks `ecdsa_sha224`, which is for clients of TLS 1.2 that know nothing better.',
   ),
   tickets: integer({ min: 0, max: 8 })
     .optional()

@@ -93,7 +93,12 @@ export function checkSignable(
  *   is first: for a 128-bit handshake more buys nothing, and SHA-384's key schedule costs.
  */
 const NAMED = {
-  modern: () => ({ ...intermediate(), versions: ['TLSv1.3'] }) as const,
+  // Where somebody puts TLS 1.2 back in, nothing below 128 bits comes with it.
+  modern: () => ({
+    ...intermediate(),
+    versions: ['TLSv1.3'] as const,
+    signatureSchemes: schemes.filter(({ hash }) => hash !== 'sha224').map(({ name }) => name),
+  }),
   intermediate,
 } satisfies Record<string, () => Omit<TlsPolicyOptions, 'tickets' | 'ticketLifetimeMs'>>
 

@@ -39,6 +39,7 @@ export const MECHANISMS: Readonly<Record<SignatureSchemeName, MechanismRow>> = {
   rsa_pkcs1_sha256: pkcs1('3031300d060960864801650304020105000420'),
   rsa_pkcs1_sha384: pkcs1('3041300d060960864801650304020205000430'),
   rsa_pkcs1_sha512: pkcs1('3051300d060960864801650304020305000440'),
+  ecdsa_sha224: ECDSA,
 }
 
 /**

@@ -24,7 +24,8 @@ constexpr const char* kSignatureSchemes =
     "ecdsa_secp256r1_sha256:ecdsa_secp384r1_sha384:ecdsa_secp521r1_sha512:ed25519:ed448:"
     "rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:"
     "rsa_pss_pss_sha256:rsa_pss_pss_sha384:rsa_pss_pss_sha512:"
-    "rsa_pkcs1_sha256:rsa_pkcs1_sha384:rsa_pkcs1_sha512";
+    "rsa_pkcs1_sha256:rsa_pkcs1_sha384:rsa_pkcs1_sha512:"
+    "ECDSA+SHA224:RSA+SHA224";  // TLS 1.2 only: OpenSSL takes neither in TLS 1.3
 
 HandshakeDelegate* DelegateOf(SSL* ssl) { return static_cast<HandshakeDelegate*>(SSL_get_app_data(ssl)); }
 

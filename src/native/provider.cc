@@ -162,7 +162,9 @@ int DigestSignInit(void* context, const char* digest, void* keydata, const OSSL_
   signature->hash_bits = 0;
   if (digest != nullptr && *digest != '\0') {
     const std::string_view name(digest);
-    if (name == "SHA256" || name == "SHA2-256")
+    if (name == "SHA224" || name == "SHA2-224")
+      signature->hash_bits = 224;
+    else if (name == "SHA256" || name == "SHA2-256")
       signature->hash_bits = 256;
     else if (name == "SHA384" || name == "SHA2-384")
       signature->hash_bits = 384;
@@ -174,7 +176,8 @@ int DigestSignInit(void* context, const char* digest, void* keydata, const OSSL_
   return SetSignatureParams(context, params);
 }
 
-// The TLS SignatureScheme (RFC 8446 §4.2.3); 0 when TLS has none for the combination.
+// The TLS SignatureScheme (RFC 8446 §4.2.3; of SHA-224, RFC 5246 §7.4.1.4.1); 0 when we have none for the
+// combination.
 uint16_t SchemeOf(const SignatureContext& signature) {
   struct Row {
     KeyType type;
@@ -182,7 +185,8 @@ uint16_t SchemeOf(const SignatureContext& signature) {
     int hash_bits;
     uint16_t scheme;
   };
-  static constexpr std::array<Row, 10> kSchemes{{
+  static constexpr std::array<Row, 11> kSchemes{{
+      {KeyType::kEc, false, 224, 0x0303},
       {KeyType::kEc, false, 256, 0x0403},
       {KeyType::kEc, false, 384, 0x0503},
       {KeyType::kEc, false, 512, 0x0603},

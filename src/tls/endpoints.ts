@@ -9,7 +9,7 @@
 import type { NativeCredentials, NativeEndpoint, NativeOffer } from '../native/addon.ts'
 import { SIGNATURE_SCHEMES, type SignatureScheme, type SignatureSchemeName } from '../signing.ts'
 import type { CertificateOptions, ListenerTlsOptions, TlsPolicyOptions } from './options.ts'
-import { effectivePolicy, nativePolicy } from './policy.ts'
+import { effectivePolicy, nativePolicy, schemeList } from './policy.ts'
 
 export interface TlsListener {
   readonly id: number
@@ -67,7 +67,7 @@ function nativeOffer(
   )
   return {
     ...group,
-    signatureSchemes: [...new Set([...own, ...tls12Schemes(policy, all)])].join(':'),
+    signatureSchemes: schemeList([...new Set([...own, ...tls12Schemes(policy, all)])]),
     policy: nativePolicy(policy, { canSignTls13: tls13.flat().length > 0, ticketLifetimeMs }),
     // To be looked at only where one key can do what another cannot.
     tls13Schemes:

@@ -1,6 +1,7 @@
 /** From a policy of the configuration to what OpenSSL is told. */
 
 import type { NativePolicy } from '../native/addon.ts'
+import type { SignatureSchemeName } from '../signing.ts'
 import type { TlsPolicyOptions } from './options.ts'
 
 /** A certificate's own settings go before the listener's, one by one. */
@@ -32,6 +33,11 @@ export function nativePolicy(
     tickets: policy.tickets,
     ticketLifetimeS: Math.min(Math.floor(lifetimeMs / 1000), MAX_TICKET_LIFETIME_S),
   }
+}
+
+/** OpenSSL's names are IANA's; what IANA has not named is called by its parts. */
+export function schemeList(names: readonly SignatureSchemeName[]): string {
+  return names.map((name) => (name === 'ecdsa_sha224' ? 'ECDSA+SHA224' : name)).join(':')
 }
 
 /**

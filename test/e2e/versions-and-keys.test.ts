@@ -75,10 +75,12 @@ test.each([
 
 // No curve is tied to a hash there (RFC 8446 §4.2.3): the digest is cut to the order's length, or shorter than it.
 test.each([
+  ['p256.test', 'SHA224'],
   ['p256.test', 'SHA384'],
   ['p256.test', 'SHA512'],
   ['p384.test', 'SHA256'],
   ['p384.test', 'SHA512'],
+  ['p521.test', 'SHA224'],
   ['p521.test', 'SHA256'],
 ])('a TLS 1.2 client gets the only hash that it knows from the EC key of %s: %s', async (name, digest) => {
   const { stdout, status, stderr } = await handshake(name, '-tls1_2', '-sigalgs', `ECDSA+${digest}`)
@@ -94,14 +96,18 @@ test('a TLS 1.2 client that knows every hash gets the one of the curve', async (
     'p384.test',
     '-tls1_2',
     '-sigalgs',
-    'ECDSA+SHA512:ECDSA+SHA256:ECDSA+SHA384',
+    'ECDSA+SHA224:ECDSA+SHA512:ECDSA+SHA256:ECDSA+SHA384',
   )
 
   expect(stdout).toContain('Peer signing digest: SHA384\n')
 })
 
-test('in TLS 1.3 a curve signs with its own hash only', async () => {
-  const { status, stderr } = await handshake('p256.test', '-tls1_3', '-sigalgs', 'ecdsa_secp384r1_sha384')
+test.each([
+  ['p256.test', '-tls1_3', 'ecdsa_secp384r1_sha384'], // a curve signs with its own hash only
+  ['p256.test', '-tls1_3', 'ECDSA+SHA224:ecdsa_secp384r1_sha384'], // alone, s_client does not even ask for it
+  ['rsa2048.test', '-tls1_2', 'RSA+SHA224'],
+])('the key of %s with %s does not sign with %s', async (name, version, sigalgs) => {
+  const { status, stderr } = await handshake(name, version, '-sigalgs', sigalgs)
 
   expect(status).not.toBe(0)
   expect(stderr).toContain('alert handshake failure')

@@ -100,6 +100,19 @@ TEST_P(ClientCertificates, OfEveryKeyTypeAreVerifiedAndTold) {
   }
 }
 
+TEST_P(ClientCertificates, AreProvedWithSha224InTls12Only) {
+  Front front({.client_authentication = Required()});
+  TlsClient client(front.port(), {.version = GetParam()});
+  Present(client, root_.Issue());
+  ASSERT_EQ(SSL_set1_client_sigalgs_list(client.ssl(), "ECDSA+SHA224"), 1);
+
+  (void)client.Handshake();
+
+  const uint64_t done = GetParam() == TLS1_2_VERSION ? 1 : 0;
+  EXPECT_TRUE(Eventually([&] { return front.handshakes(false) + front.handshakes_failed() == 1; }));
+  EXPECT_EQ(front.handshakes(false), done);
+}
+
 TEST_P(ClientCertificates, ThatAreRequestedMayBeMissing) {
   ClientAuthenticationSpec spec = Required();
   spec.require = false;

@@ -67,6 +67,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Row{"tls12_pkcs1_sha384", k12, KeyKind::kRsa2048, "rsa_pkcs1_sha384", 0x0501},
                     Row{"tls12_pkcs1_sha512", k12, KeyKind::kRsa2048, "rsa_pkcs1_sha512", 0x0601},
                     Row{"tls12_p256", k12, KeyKind::kP256, "ecdsa_secp256r1_sha256", 0x0403},
+                    Row{"tls12_p256_sha224", k12, KeyKind::kP256, "ECDSA+SHA224", 0x0303},
                     Row{"tls12_p384", k12, KeyKind::kP384, "ecdsa_secp384r1_sha384", 0x0503},
                     Row{"tls12_p521", k12, KeyKind::kP521, "ecdsa_secp521r1_sha512", 0x0603},
                     Row{"tls12_ed25519", k12, KeyKind::kEd25519, "ed25519", 0x0807}),
@@ -82,6 +83,18 @@ TEST(Handshake, FailsWhenTheClientAcceptsNoSchemeOfTheCredentials) {
   const auto failed = front.Next<HandshakeFailed>();
   ASSERT_TRUE(failed);
   EXPECT_EQ(failed->server_name, "one.example");
+  EXPECT_EQ(front.signatures_requested(), 0U);
+}
+
+TEST(Handshake, IsNotSignedWithSha224InTls13) {
+  Front front;
+  // Alone, OpenSSL's client does not even ask for it.
+  TlsClient client(front.port(),
+                   {.version = k13, .signature_schemes = "ECDSA+SHA224:ecdsa_secp384r1_sha384"});
+
+  EXPECT_FALSE(client.Handshake());
+
+  EXPECT_EQ(client.alert(), SSL_AD_HANDSHAKE_FAILURE);
   EXPECT_EQ(front.signatures_requested(), 0U);
 }
 

@@ -33,6 +33,7 @@ export function certificateScheme(
 
 const ALGORITHMS: Readonly<Record<SignatureSchemeName, () => Asn1>> = {
   // RFC 5758 §3.2, RFC 8410 §3: without parameters.
+  ecdsa_sha224: () => sequence(oid('1.2.840.10045.4.3.1')),
   ecdsa_secp256r1_sha256: () => sequence(oid('1.2.840.10045.4.3.2')),
   ecdsa_secp384r1_sha384: () => sequence(oid('1.2.840.10045.4.3.3')),
   ecdsa_secp521r1_sha512: () => sequence(oid('1.2.840.10045.4.3.4')),

@@ -73,7 +73,7 @@ describe('a host that is asked by an intruder', () => {
     const message = handshakeMessage(rsa[0] ?? schemes[0] ?? fail())
 
     expect(await intruder.ask(1, 0x0804, message)).toEqual({ refused: 'no-such-key' })
-    for (const codePoint of [0x0403, 0x0807, 0x0201, 0x0000, 0xffff]) {
+    for (const codePoint of [0x0303, 0x0403, 0x0807, 0x0301, 0x0201, 0x0000, 0xffff]) {
       expect(await intruder.ask(0, codePoint, message)).toEqual({ refused: 'no-such-key' })
     }
   })
@@ -92,7 +92,7 @@ describe('a host that is asked by an intruder', () => {
     const serverKeyExchange = handshakeMessage(schemes.find(({ tls13 }) => !tls13) ?? fail())
 
     expect(await intruder.ask(0, 0x0403, certificateVerify)).toHaveProperty('signatureBytes')
-    for (const other of [0x0503, 0x0603]) {
+    for (const other of [0x0303, 0x0503, 0x0603]) {
       expect(await intruder.ask(0, other, certificateVerify)).toEqual({ refused: 'policy' })
       expect(await intruder.ask(0, other, serverKeyExchange)).toHaveProperty('signatureBytes')
     }

@@ -25,7 +25,7 @@ const KindRow& RowOf(KeyKind kind) {
        {"RSA", nullptr,
         "rsa_pss_rsae_sha256:rsa_pss_rsae_sha384:rsa_pss_rsae_sha512:rsa_pkcs1_sha256:rsa_pkcs1_sha384:"
         "rsa_pkcs1_sha512"}},
-      {KeyKind::kP256, {"EC", "P-256", "ecdsa_secp256r1_sha256"}},
+      {KeyKind::kP256, {"EC", "P-256", "ecdsa_secp256r1_sha256:ECDSA+SHA224"}},
       {KeyKind::kP384, {"EC", "P-384", "ecdsa_secp384r1_sha384"}},
       {KeyKind::kP521, {"EC", "P-521", "ecdsa_secp521r1_sha512"}},
       {KeyKind::kEd25519, {"ED25519", nullptr, "ed25519"}},
@@ -73,6 +73,8 @@ const EVP_MD* HashOf(uint16_t scheme) {
       return EVP_sha384();
     case 0x0806:
       return EVP_sha512();
+    case 0x0303:
+      return EVP_sha224();
     default:  // 0x04xx, 0x05xx, 0x06xx: the hash is the first byte (RFC 5246 §7.4.1.4.1)
       return scheme >> 8 == 4 ? EVP_sha256() : scheme >> 8 == 5 ? EVP_sha384() : EVP_sha512();
   }

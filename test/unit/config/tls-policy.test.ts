@@ -39,8 +39,13 @@ describe('a policy', () => {
     expect(policy?.groups).toEqual([...hybrid, 'X25519', 'P-256', 'P-384'])
   })
 
-  test('named modern is TLS 1.3 only', async () => {
-    expect(await policyOf(listenerTls('policy: modern'))).toMatchObject({ versions: ['TLSv1.3'] })
+  test('named modern is TLS 1.3 only, and nothing that signs with SHA-224', async () => {
+    const modern = await policyOf(listenerTls('policy: modern'))
+    const intermediate = await policyOf(good('', ''))
+
+    expect(modern).toMatchObject({ versions: ['TLSv1.3'] })
+    expect(intermediate?.signatureSchemes.at(-1)).toBe('ecdsa_sha224')
+    expect(modern?.signatureSchemes).toEqual(intermediate?.signatureSchemes.slice(0, -1))
   })
 
   test('takes single settings on top of the named one', async () => {

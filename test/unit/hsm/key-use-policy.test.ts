@@ -6,6 +6,7 @@ import { testMessage } from '../../../src/hsm/test-message.ts'
 import { SIGNATURE_SCHEMES, type SignatureScheme, schemes } from '../../../src/signing.ts'
 
 const ecdsa: SignatureScheme = { name: 'ecdsa_secp256r1_sha256', ...SIGNATURE_SCHEMES.ecdsa_secp256r1_sha256 }
+const sha224: SignatureScheme = { name: 'ecdsa_sha224', ...SIGNATURE_SCHEMES.ecdsa_sha224 }
 const pkcs1: SignatureScheme = { name: 'rsa_pkcs1_sha256', ...SIGNATURE_SCHEMES.rsa_pkcs1_sha256 }
 
 const certificateVerify = (context: string, hashBytes: number): Buffer =>
@@ -49,8 +50,9 @@ test.each([
   for (const scheme of schemes) expect(isHandshakeMessage(scheme, message), scheme.name).toBe(false)
 })
 
-test('PKCS#1 v1.5 is refused for TLS 1.3', () => {
-  expect(isHandshakeMessage(pkcs1, certificateVerify(SERVER, 32))).toBe(false)
+test.each([pkcs1, sha224])('$name is refused for TLS 1.3', (scheme) => {
+  expect(isHandshakeMessage(scheme, certificateVerify(SERVER, 32))).toBe(false)
+  expect(isHandshakeMessage(scheme, serverKeyExchange(29, Buffer.alloc(32)))).toBe(true)
 })
 
 test('the pool’s own test message is one that the host signs, for every scheme', () => {

@@ -14,10 +14,10 @@ test('an EC key signs with the one scheme of its curve, an RSA key with all of R
   )
 })
 
-test('an EC key has the hashes of other curves too, but not for TLS 1.3', () => {
+test('an EC key has the hashes of other curves and SHA-224 too, but not for TLS 1.3', () => {
   const also = tls12Schemes({ keyType: 'ec', curve: 'P-256' })
 
-  expect(names(also)).toEqual(['ecdsa_secp384r1_sha384', 'ecdsa_secp521r1_sha512'])
+  expect(names(also)).toEqual(['ecdsa_secp384r1_sha384', 'ecdsa_secp521r1_sha512', 'ecdsa_sha224'])
   expect(also.some(({ tls13 }) => tls13)).toBe(false)
   expect(tls12Schemes({ keyType: 'rsa', curve: undefined })).toEqual([])
 })

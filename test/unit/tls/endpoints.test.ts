@@ -77,6 +77,22 @@ test('only what the keys can do and the policy allows is offered, in the order o
   expect(offer?.tls13Schemes).toEqual([]) // every key can do TLS 1.3: no client needs a look
 })
 
+test('an EC key is offered with other hashes and, last, with SHA-224 where there is TLS 1.2', () => {
+  const ec = certificate('ec', ['ecdsa_secp384r1_sha384'])
+  const rsa = certificate('rsa', ['rsa_pss_rsae_sha256'])
+  const modern = listener(1, { ...POLICY, versions: ['TLSv1.3'] })
+
+  const [withEc] = offers({ certificates: [ec, rsa] })
+  const [withRsa] = offers({ certificates: [rsa] })
+  const [withoutTls12] = offers({ listeners: [modern], certificates: [ec] })
+
+  expect(withEc?.signatureSchemes).toBe(
+    'ecdsa_secp384r1_sha384:rsa_pss_rsae_sha256:ecdsa_secp256r1_sha256:ecdsa_secp521r1_sha512:ECDSA+SHA224',
+  )
+  expect(withRsa?.signatureSchemes).toBe('rsa_pss_rsae_sha256')
+  expect(withoutTls12?.signatureSchemes).toBe('ecdsa_secp384r1_sha384')
+})
+
 test('an RSA key without PSS alone is offered TLS 1.2 only', () => {
   const certificates = [certificate('rsa', PKCS1)]
   const [offer] = offers({ certificates })
