@@ -1,54 +1,62 @@
 // @ts-check
-/** Sealgate as `npm start` configures it, and nginx with the same policy: both with an RSA and an ECDSA certificate. */
+/** Sealgate and nginx with the same policies and the same kinds of certificates, and what both have behind them. */
 
-import { execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
-import { connect } from 'node:net'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer as createHttpServer } from 'node:http'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { statePaths } from '../../dev/paths.mjs'
 import { freePort } from '../../dev/ports.mjs'
 import { prepare } from '../../dev/prepare.mjs'
-import { writeProxyConfig } from '../../dev/proxy-config.mjs'
+import { RunCa } from './certificates.mjs'
+import { nginxSites } from './nginx-sites.mjs'
+import { POLICIES, SITES } from './policies.mjs'
+import { sealgateSite } from './sealgate-site.mjs'
 
 const START_LIMIT_MS = 120_000
-/** As src/config/tls-policy.ts has them for `intermediate`. */
-const CIPHERS =
-  'ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305'
-/** Many scripts for TLS 1.2 know no AEAD suite: they are run against a listener that has CBC as well. */
-const WITH_CBC = `${CIPHERS}:ECDHE-ECDSA-AES128-SHA256:ECDHE-RSA-AES128-SHA256:ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-RSA-AES256-SHA384:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA`
 
-/** @typedef {{ default: number, withCbc: number }} Ports by policy */
+/**
+ * @typedef {import('./policies.mjs').PolicyName} PolicyName
+ * @typedef {import('./policies.mjs').SiteName} SiteName
+ * @typedef {ReadonlyMap<SiteName, ReadonlyMap<PolicyName, number>>} Ports
+ *
+ * @typedef {object} Servers
+ * @property {Ports} sealgate
+ * @property {Ports} nginx
+ * @property {Readonly<Record<import('./certificates.mjs').KeyType, { key: string, certificate: string }>>} clients
+ *   what both accept from clients, as files
+ * @property {Readonly<Record<'sealgate' | 'nginx', string>>} clientSchemes what each may be signed with, as scripts
+ *   write it
+ * @property {() => Promise<void>} stop
+ */
 
-/** @returns {Promise<{ sealgate: Ports, nginx: Ports, stop: () => Promise<void> }>} */
+/** @returns {Promise<Servers>} */
 export async function startServers() {
   const directory = mkdtempSync(join(tmpdir(), 'sealgate-tlsfuzzer-'))
-  const ports = async () => ({ default: await freePort(0), withCbc: await freePort(0) })
-  const [sealgate, nginx] = [await ports(), await ports()]
-  // Scripts expect one record of application data: an answer without a body is one.
-  const upstream = createServer((request, response) => {
-    request.resume()
-    response.setHeader('content-length', '0').end()
-  })
-  await once(upstream.listen(0, '127.0.0.1'), 'listening')
-  const address = upstream.address()
-  const origin = `http://127.0.0.1:${typeof address === 'object' ? address?.port : 0}`
+  const ca = new RunCa(join(directory, 'ca'))
+  const [sealgate, nginx] = [await freePorts(), await freePorts()]
+  const http = await listening(
+    createHttpServer((request, response) => {
+      request.resume()
+      // Scripts expect one record of application data: an answer without a body is one.
+      response.setHeader('content-length', '0').end()
+    }),
+  )
+  const echo = await listening(
+    createServer((socket) => socket.on('error', () => socket.destroy()).pipe(socket)),
+  )
   const paths = statePaths(join(directory, 'state'))
   await prepare(paths)
-  writeProxyConfig(paths, { port: sealgate.default, adminPort: await freePort(0), upstream: origin })
-  addListenerWithCbc(paths.config, sealgate.withCbc)
-  certifyWithRsa(directory, join(paths.certs, 'localhost.rsa.pem'))
-  const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url))
-  const children = [
-    spawn(process.execPath, [main, 'run', '--config', paths.config], { stdio: 'ignore' }),
-    spawn('nginx', ['-c', nginxConfig(directory, nginx), '-p', directory, '-e', 'error.log'], {
-      stdio: 'ignore',
-    }),
-  ]
+  const commands = [nginxSites({ directory, ca, ports: nginx, echoPort: echo.port })]
+  for (const [site, ports] of sealgate) {
+    const upstreams = { http: http.port, echo: echo.port }
+    commands.push(sealgateSite({ site, paths, ca, ports, adminPort: await freePort(0), upstreams }))
+  }
+  const children = commands.map(([command = '', ...args]) => spawn(command, args, { stdio: 'ignore' }))
   const stop = async () => {
     for (const child of children) {
       if (child.exitCode !== null || child.signalCode !== null) continue
@@ -56,110 +64,64 @@ export async function startServers() {
       child.kill('SIGTERM')
       await closed
     }
-    upstream.close()
+    http.server.close()
+    echo.server.close()
     rmSync(directory, { recursive: true, force: true })
   }
   try {
-    await untilListening([...Object.values(sealgate), ...Object.values(nginx)], children)
+    for (const port of [...sealgate.values(), ...nginx.values()].flatMap((ports) => [...ports.values()])) {
+      await untilListening(port, children)
+    }
   } catch (error) {
     await stop()
     throw error
   }
-  return { sealgate, nginx, stop }
+  return { sealgate, nginx, clients: ca.clients(), clientSchemes: CLIENT_SCHEMES, stop }
 }
 
-/**
- * @param {string} file
- * @param {number} port
- */
-function addListenerWithCbc(file, port) {
-  const suites = WITH_CBC.replaceAll(':', ', ')
-  const listener = `  - { address: "127.0.0.1:${port}", protocol: http, upstream: app, tls: { tls12_suites: [${suites}] } }`
-  writeFileSync(file, readFileSync(file, 'utf8').replace('listeners:\n', `listeners:\n${listener}\n`))
+const RSA_PSS_PSS = 'rsa_pss_pss_sha256 rsa_pss_pss_sha384 rsa_pss_pss_sha512'
+const RSA_PSS_RSAE = 'rsa_pss_rsae_sha256 rsa_pss_rsae_sha384 rsa_pss_rsae_sha512'
+const FIRST = 'ecdsa_secp256r1_sha256 ecdsa_secp384r1_sha384 ecdsa_secp521r1_sha512 ed25519 ed448'
+const LAST = 'rsa_pkcs1_sha256 rsa_pkcs1_sha384 rsa_pkcs1_sha512 sha224+ecdsa sha224+rsa'
+/** As src/native/client_authentication.cc has them, and as OpenSSL's default is. */
+const CLIENT_SCHEMES = {
+  sealgate: [FIRST, RSA_PSS_RSAE, RSA_PSS_PSS, LAST].join(' '),
+  nginx: [FIRST, RSA_PSS_PSS, RSA_PSS_RSAE, LAST].join(' '),
 }
 
-/**
- * Scripts for RSA say that they verify RSA signatures only, also in certificates (signature_algorithms_cert), while the
- * development CA signs with ECDSA: the same key gets a certificate from an RSA CA.
- *
- * @param {string} directory
- * @param {string} file
- */
-function certifyWithRsa(directory, file) {
-  /** @param {...string} args */
-  const openssl = (...args) =>
-    execFileSync('openssl', args, { cwd: directory, stdio: ['ignore', 'pipe', 'ignore'] })
-  openssl(
-    'req',
-    '-x509',
-    '-noenc',
-    '-newkey',
-    'rsa:2048',
-    '-keyout',
-    'ca.key',
-    '-out',
-    'ca.pem',
-    '-subj',
-    '/CN=RSA CA',
-  )
-  writeFileSync(join(directory, 'rsa.pub'), openssl('x509', '-in', file, '-noout', '-pubkey'))
-  writeFileSync(join(directory, 'rsa.ext'), 'subjectAltName=DNS:localhost')
-  const issued = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-extfile', 'rsa.ext', '-out', file]
-  openssl('x509', '-new', '-force_pubkey', 'rsa.pub', '-subj', '/CN=localhost', '-days', '7', ...issued)
-}
-
-/**
- * @param {string} directory
- * @param {Ports} ports
- */
-function nginxConfig(directory, ports) {
-  const keys = { rsa: ['rsa:2048'], ecdsa: ['ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1'] }
-  for (const [name, newKey] of Object.entries(keys)) {
-    const out = ['-keyout', `${name}.key`, '-out', `${name}.pem`]
-    const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost']
-    execFileSync('openssl', ['req', '-x509', '-noenc', '-newkey', ...newKey, ...out, ...subject], {
-      cwd: directory,
-      stdio: 'ignore',
-    })
+/** Every policy at the usual site; the others differ in their keys only. */
+async function freePorts() {
+  /** @type {Map<SiteName, Map<PolicyName, number>>} */
+  const ports = new Map()
+  for (const site of /** @type {SiteName[]} */ (Object.keys(SITES))) {
+    /** @type {PolicyName[]} */
+    const policies =
+      site === 'usual' ? /** @type {PolicyName[]} */ (Object.keys(POLICIES)) : ['default', 'wide']
+    const ofSite = new Map()
+    for (const policy of policies) ofSite.set(policy, await freePort(0))
+    ports.set(site, ofSite)
   }
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
-  const file = join(directory, 'nginx.conf')
-  writeFileSync(
-    file,
-    `daemon off;
-worker_processes 1;
-pid ${directory}/nginx.pid;
-events {}
-http {
-  access_log off;
-${temporary.map((name) => `  ${name}_temp_path ${directory}/${name};`).join('\n')}
-  ssl_certificate ${directory}/rsa.pem;
-  ssl_certificate_key ${directory}/rsa.key;
-  ssl_certificate ${directory}/ecdsa.pem;
-  ssl_certificate_key ${directory}/ecdsa.key;
-  ssl_protocols TLSv1.2 TLSv1.3;
-  ssl_ecdh_curve X25519:prime256v1:secp384r1;
-  server { listen 127.0.0.1:${ports.default} ssl http2; ssl_ciphers ${CIPHERS}; return 200 ""; }
-  server { listen 127.0.0.1:${ports.withCbc} ssl http2; ssl_ciphers ${WITH_CBC}; return 200 ""; }
+  return ports
 }
-`,
-  )
-  return file
+
+/** @param {import('node:net').Server} server */
+async function listening(server) {
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const address = server.address()
+  return { server, port: typeof address === 'object' && address !== null ? address.port : 0 }
 }
 
 /**
- * @param {readonly number[]} ports
+ * @param {number} port
  * @param {readonly import('node:child_process').ChildProcess[]} children
  */
-async function untilListening(ports, children) {
+async function untilListening(port, children) {
   const limit = Date.now() + START_LIMIT_MS
-  for (const port of ports) {
-    while (!(await isListening(port))) {
-      if (Date.now() > limit || children.some(({ exitCode }) => exitCode !== null)) {
-        throw new Error('a server does not start: try `npm start`, and whether nginx is installed')
-      }
-      await delay(50)
+  while (!(await isListening(port))) {
+    if (Date.now() > limit || children.some(({ exitCode }) => exitCode !== null)) {
+      throw new Error('a server does not start: try `npm start`, and whether nginx is installed')
     }
+    await delay(50)
   }
 }
 
