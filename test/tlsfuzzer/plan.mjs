@@ -44,7 +44,7 @@ const REASONS = {
     'ffdhe-negotiation',
     'unsupported-curve-fallback',
   ],
-  'DSA, which TLS 1.3 (RFC 8446 §1.2) and FIPS 186-5 have dropped': [
+  'DSA, which TLS 1.3 (RFC 8446 §1.2) and FIPS 186-5 have dropped; nginx takes it from clients of TLS 1.2, we do not': [
     'dsa-in-certificate-verify',
     'dsa-sig-flexibility',
   ],
