@@ -230,7 +230,7 @@ const SETTINGS = {
   'sslv2hello-protocol': [{ args: ['-d', '--no-ssl2'] }],
   'tls13-0rtt-garbage': [{ args: ['-d'] }],
   'tls13-certificate-compression': [{ args: ['-d'] }],
-  'tls13-certificate-request': asClients(['rsa-2048'], { told, args: ['-E', '47:CR'] }),
+  'tls13-certificate-request': asClients(['rsa-2048'], { told }),
   'tls13-certificate-verify': asClients(['rsa-2048', 'rsa-pss'], { told }),
   'tls13-conversation': [{ policy: 'default' }, { site: 'p-384' }, { site: 'p-521' }],
   'tls13-count-tickets': [{ args: ['-t', '2'], policy: 'default' }],
