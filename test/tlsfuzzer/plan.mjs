@@ -44,10 +44,8 @@ const REASONS = {
     'ffdhe-negotiation',
     'unsupported-curve-fallback',
   ],
-  'DSA, which TLS 1.3 (RFC 8446 §1.2) and FIPS 186-5 have dropped; nginx takes it from clients of TLS 1.2, we do not': [
-    'dsa-in-certificate-verify',
-    'dsa-sig-flexibility',
-  ],
+  'DSA, which TLS 1.3 (RFC 8446 §1.2) and FIPS 186-5 have dropped; nginx takes it from clients of TLS 1.2, we do not':
+    ['dsa-in-certificate-verify', 'dsa-sig-flexibility'],
   'versions before TLS 1.2, which are off': ['SSLv3-padding', 'TLSv1_2-rejected-without-TLSv1_2'],
   'it times answers for hours': ['lucky13', 'tls13-minerva'],
   'renegotiation, which is off': ['renegotiation-disabled-client-cert'],
