@@ -20,6 +20,7 @@ WORKDIR /app
 COPY --from=build /app/package.json ./
 COPY --from=build /app/node_modules ./node_modules
 COPY --from=build /app/build/Release/sealgate.node ./build/Release/sealgate.node
+COPY --from=build /app/build/Release/sign_load.node ./build/Release/sign_load.node
 COPY --from=build /app/dist ./dist
 USER node
 EXPOSE 443

@@ -9,7 +9,7 @@ import { root } from './paths.mjs'
 import { buildOnce } from './stamp.mjs'
 
 /**
- * The addon: build/Release/sealgate.node. One binary serves every Node from 20 on (Node-API), so the version of
+ * The addon: build/Release/sealgate.node, and sign_load.node beside it. One binary serves every Node from 20 on (Node-API), so the version of
  * Node that built it is no reason to build it again.
  *
  * @returns {Promise<string>} a few words on what was done
@@ -17,7 +17,7 @@ import { buildOnce } from './stamp.mjs'
 export function buildNative() {
   return buildOnce({
     stamp: join(root, 'build/sources.sha256'),
-    inputs: ['binding.gyp', 'src/native', 'src/drill/pkcs11.h'],
+    inputs: ['binding.gyp', 'src/native', 'src/bench/native', 'src/drill/pkcs11.h'],
     matching: /\.(cc|h)$/,
     output: join(root, 'build/Release/sealgate.node'),
     build: () => {

@@ -187,39 +187,6 @@ export interface NativeLoadTaken {
   readonly hasTicket: boolean
 }
 
-/**
- * Signatures of one key on threads of their own, each with a session, as fast as the module gives them: the load of a
- * benchmark. JavaScript has no part in a signature; what has come of them is fetched with `take()`, every now and then.
- */
-export interface SignLoad {
-  /** Once those of the last start have ended. Times of the records count from here. */
-  start(threads: number, forMs: number): void
-  take(): NativeSignsTaken
-  /** Waits for calls that are in the module. Idempotent. */
-  close(): void
-}
-
-export interface NativeSignWork {
-  /** Path of the PKCS#11 module. This process has loaded it, initialized it and logged in. */
-  readonly module: string
-  /** The bytes of a CK_ULONG, as `key`. */
-  readonly slot: Uint8Array
-  readonly key: Uint8Array
-  /** CK_MECHANISM_TYPE */
-  readonly mechanism: number
-  /** The mechanism's, as it stands in memory; empty: none. */
-  readonly parameter: Uint8Array
-  /** Of C_Sign. Copied, as all of this. */
-  readonly input: Uint8Array
-}
-
-export interface NativeSignsTaken {
-  /** Since the last call; three numbers each: begun, ended (ms since `start()`), and the return value. */
-  readonly records: Float64Array
-  /** Threads that still sign; 0: these records are the last. */
-  readonly running: number
-}
-
 /** load_client.h has the same numbers. */
 export const LOAD_OUTCOME = { full: 0, resumed: 1, ticketRefused: 2, skipped: 3, failed: 4 } as const
 
@@ -237,10 +204,6 @@ export interface NativeAddon {
   LoadClient: new (
     options: NativeLoadOptions,
   ) => LoadClient
-  /** @throws an Error when this process has not loaded the module. */
-  SignLoad: new (
-    work: NativeSignWork,
-  ) => SignLoad
   ConnectionReceiver: new (onConnection: (connection: NativeConnection) => void) => ConnectionReceiver
 }
 
@@ -492,7 +455,7 @@ interface RawAddon extends NativeAddon {
   initialize(errorClass: typeof NativeError): void
 }
 
-const ABI = 5
+const ABI = 4
 
 /** @throws {NativeError} `ERR_NATIVE_LOAD` with the command that builds the addon. */
 export function loadAddon(): NativeAddon {

@@ -61,9 +61,6 @@ Napi::Function Define(Napi::Env env);
 namespace binding_load {
 Napi::Function Define(Napi::Env env);
 }
-namespace binding_sign_load {
-Napi::Function Define(Napi::Env env);
-}
 namespace binding_ocsp {
 Napi::Function Define(Napi::Env env);
 }

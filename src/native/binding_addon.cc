@@ -7,7 +7,7 @@ namespace sealgate {
 
 namespace {
 
-constexpr int kAbi = 5;  // addon.ts checks it
+constexpr int kAbi = 4;  // addon.ts checks it
 
 void Initialize(const Napi::CallbackInfo& info) {
   info.Env().GetInstanceData<AddonState>()->native_error = Napi::Persistent(info[0].As<Napi::Function>());
@@ -20,7 +20,6 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("Terminator", binding_terminator::Define(env));
   exports.Set("ConnectionReceiver", binding_receiver::Define(env));
   exports.Set("LoadClient", binding_load::Define(env));
-  exports.Set("SignLoad", binding_sign_load::Define(env));
   exports.Set("OcspSubject", binding_ocsp::Define(env));
   return exports;
 }

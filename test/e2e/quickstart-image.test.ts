@@ -15,7 +15,7 @@ import { checkout, nodeUnderTest } from '../support/npm-start.ts'
 
 const run = promisify(execFile)
 const REPLAY_MS = 300_000
-const BUILT = ['build/Release/sealgate.node', 'build/sources.sha256']
+const BUILT = ['build/Release/sealgate.node', 'build/Release/sign_load.node', 'build/sources.sha256']
 
 interface Step {
   readonly instruction: string

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Builds and runs the native tests: src/native without Node, linked with the system's OpenSSL and libuv.
+ * Builds and runs the native tests: the C++ of src without Node, linked with the system's OpenSSL and libuv.
  *
  *   node test/native/run.mjs [--filter=GTEST_FILTER]
  *
@@ -20,7 +20,7 @@ import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const testFolder = join(root, 'test', 'native')
-const sourceFolder = join(root, 'src', 'native')
+const sourceFolders = [join(root, 'src', 'native'), join(root, 'src', 'bench', 'native')]
 const outputFolder = join(root, 'build', 'native-tests')
 const INSTALL = 'apt-get install -y libssl-dev libuv1-dev libgtest-dev g++'
 const PARALLEL = Math.max(2, availableParallelism())
@@ -137,9 +137,11 @@ function multiarchIncludes() {
  * @returns {Promise<{ build: Build, program: string }[] | undefined>} undefined when something does not compile
  */
 async function compileAll(compiler) {
-  const sources = readdirSync(sourceFolder)
-    .filter((name) => name.endsWith('.cc') && !name.startsWith('binding_'))
-    .map((name) => join(sourceFolder, name))
+  const sources = sourceFolders.flatMap((folder) =>
+    readdirSync(folder)
+      .filter((name) => name.endsWith('.cc') && !name.startsWith('binding'))
+      .map((name) => join(folder, name)),
+  )
   const support = readdirSync(join(testFolder, 'support'))
     .filter((name) => name.endsWith('.cc'))
     .map((name) => join(testFolder, 'support', name))
@@ -189,9 +191,9 @@ async function compileAll(compiler) {
  * @returns {Unit}
  */
 function unitOf(compiler, build, folder, source) {
-  const isTest = dirname(source) !== sourceFolder
+  const isTest = !sourceFolders.includes(dirname(source))
   const object = join(folder, `${isTest ? 'test-' : ''}${basename(source, '.cc')}.o`)
-  const includes = [`-I${sourceFolder}`, ...(isTest ? [`-I${testFolder}`] : [])]
+  const includes = [...sourceFolders.map((folder) => `-I${folder}`), ...(isTest ? [`-I${testFolder}`] : [])]
   const dialect = isTest ? [] : ['-fno-exceptions']
   const command = [compiler, ...COMMON, ...build.flags, ...dialect, ...includes]
   return { source, object, isTest, command: [...command, '-MMD', '-MP', '-c', source, '-o', object] }

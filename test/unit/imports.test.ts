@@ -99,10 +99,11 @@ test('every folder has its row in the table', () => {
   expect([...parts].filter((part) => !(part in TABLE) && !LEAVES.includes(part))).toEqual([])
 })
 
-test('only native/addon loads the addon, and only one file of the HSM host loads pkcs11js', () => {
+test('each addon has one file that loads it, and only one of the HSM host loads pkcs11js', () => {
   const loaders = (pattern: RegExp) => sourceFiles().filter((file) => pattern.test(read(file)))
 
   expect(loaders(/\bnode-gyp-build\b/)).toEqual(['native/addon.ts'])
+  expect(loaders(/\bsign_load\.node\b/)).toEqual(['bench/native/addon.ts'])
   const pkcs11 = loaders(/(?:from|import\(|require\()\s*'pkcs11js'/)
   expect(pkcs11.length).toBeLessThanOrEqual(1)
   expect(pkcs11.every((file) => file.startsWith('hsm/host/'))).toBe(true)

@@ -1,7 +1,7 @@
 /**
  * The job of the raw measurement: runs in the child that has loaded the module, one ladder after the other.
  *
- * The threads that sign are the addon's (native/sign_load.h): from JavaScript a call costs some µs, a tenth of what a
+ * The threads that sign are the an addon's (../native/sign_load.h): from JavaScript a call costs some µs, a tenth of what a
  * token in software needs for its signature, and what is asked for is how fast the module is.
  */
 
@@ -9,9 +9,9 @@ import { setTimeout as delay } from 'node:timers/promises'
 
 import { returnValue } from '../../hsm/ckr.ts'
 import { openKey } from '../../hsm/host/key-objects.ts'
-import { loadAddon, type NativeSignsTaken, type SignLoad } from '../../native/addon.ts'
 import { schemeByCodePoint } from '../../signing.ts'
 import type { JobContext, JobToken, TokenJob } from '../../token/job.ts'
+import { loadSignLoad, type NativeSignsTaken, type SignLoad } from '../native/addon.ts'
 import type { Step, Stop } from '../report/sign-report.ts'
 import { endOf, ladderUpTo, stopAfter } from './ladder.ts'
 import { type RawArgs, type RawProgress, type RawTask, rawArgsSchema } from './raw-messages.ts'
@@ -46,7 +46,7 @@ async function climb(token: JobToken, context: JobContext, { args, task, index }
   if (scheme === undefined) throw new RangeError(`no scheme ${task.codePoint}`)
   const limit = Math.min(args.maxSessions, token.sessionLimit)
   const ladder = (args.ladder ?? ladderUpTo(limit)).filter((sessions) => sessions <= limit)
-  const { SignLoad } = loadAddon()
+  const { SignLoad } = loadSignLoad()
   const place = { module: context.hsm.module, slot: token.slot, key: key.handle }
   const load = new SignLoad(rawWork(place, scheme))
   const steps: Step[] = []

@@ -3,8 +3,8 @@
 import { inputOf } from '../../hsm/host/operation.ts'
 import { MECHANISMS } from '../../hsm/mechanism.ts'
 import { testMessage } from '../../hsm/test-message.ts'
-import type { NativeSignWork } from '../../native/addon.ts'
 import type { SignatureScheme } from '../../signing.ts'
+import type { NativeSignWork } from '../native/addon.ts'
 
 /** @param place.key handle of the private key; @param place.slot as the module numbers it. */
 export function rawWork(

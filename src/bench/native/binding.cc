@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <dlfcn.h>
+#include <napi.h>
 
 #include <algorithm>
 #include <cstring>
@@ -7,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "binding.h"
 #include "sign_load.h"
 
 namespace sealgate {
@@ -87,16 +87,19 @@ class SignLoadWrap final : public Napi::ObjectWrap<SignLoadWrap> {
   std::unique_ptr<SignLoad> load_;  // null: closed
 };
 
+Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  using T = SignLoadWrap;
+  exports.Set("SignLoad", T::DefineClass(env, "SignLoad",
+                                         {
+                                             T::InstanceMethod<&T::JS_start>("start"),
+                                             T::InstanceMethod<&T::JS_take>("take"),
+                                             T::InstanceMethod<&T::JS_close>("close"),
+                                         }));
+  return exports;
+}
+
 }  // namespace
 
-Napi::Function binding_sign_load::Define(Napi::Env env) {
-  using T = SignLoadWrap;
-  return T::DefineClass(env, "SignLoad",
-                        {
-                            T::InstanceMethod<&T::JS_start>("start"),
-                            T::InstanceMethod<&T::JS_take>("take"),
-                            T::InstanceMethod<&T::JS_close>("close"),
-                        });
-}
+NODE_API_MODULE(sign_load, Init)
 
 }  // namespace sealgate

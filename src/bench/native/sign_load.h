@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "../drill/pkcs11.h"
-#include "mailbox.h"
+#include "../../drill/pkcs11.h"
+#include "../../native/mailbox.h"
 
 namespace sealgate {
 
