@@ -78,9 +78,10 @@ void SignLoad::Start(uint32_t threads, double for_ms) {
 
 void SignLoad::Run() {
   Lane lane(work_);
-  while (!stopping_ && uv_hrtime() < until_ns_) {
+  while (!stopping_) {
     CK_RV rv = lane.OpenSession();
     const uint64_t started_ns = uv_hrtime();
+    if (started_ns >= until_ns_) break;
     if (rv == CKR_OK) rv = lane.Sign();
     records_.Push({.started_ms = SinceStartMs(started_ns),
                    .ended_ms = SinceStartMs(uv_hrtime()),
