@@ -162,8 +162,8 @@ function readArguments() {
   })
   const { quick } = values
   const sessions = values.sessions?.split(',').map(Number)
-  const pairs = Number(values.pairs ?? (quick ? 1 : 6))
-  const seconds = Number(values.seconds ?? (quick ? 0.2 : 1))
+  const pairs = Number(values.pairs ?? (quick ? 1 : 10))
+  const seconds = Number(values.seconds ?? (quick ? 0.2 : 2))
   const warmUp = Number(values['warm-up'] ?? (quick ? 0.1 : 0.5))
   if (![...(sessions ?? []), pairs].every((count) => Number.isInteger(count) && count > 0)) {
     throw new Error('--sessions and --pairs take whole numbers from 1')
