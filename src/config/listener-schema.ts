@@ -46,7 +46,7 @@ const tcpRouteSchema = z
         alpn: text({ max: 255 })
           .optional()
           .describe(
-            "Application protocol that was agreed on; it must be in the listener's `alpn`. Absent: any, and none.",
+            "Application protocol that was agreed on; it must be in the listener's `alpn`. Absent: every protocol, and none.",
           ),
       })
       .optional()

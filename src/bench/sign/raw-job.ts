@@ -1,7 +1,7 @@
 /**
  * The job of the raw measurement: runs in the child that has loaded the module, one ladder after the other.
  *
- * The threads that sign are the an addon's (../native/sign_load.h): from JavaScript a call costs some µs, a tenth of what a
+ * The threads that sign are those of an addon (../native/sign_load.h): from JavaScript a call costs some µs, a tenth of what a
  * token in software needs for its signature, and what is asked for is how fast the module is.
  */
 

@@ -1,4 +1,4 @@
-/** What the addon's threads are to sign, in PKCS#11's words. */
+/** What the threads of the addon are to sign, in PKCS#11's words. */
 
 import { inputOf } from '../../hsm/host/operation.ts'
 import { MECHANISMS } from '../../hsm/mechanism.ts'
