@@ -218,7 +218,7 @@ test('ten HUPs at once are at most one more reload than is under way, and nothin
   await eventually(() => !sealgate.lines.slice(-1).some(({ msg }) => msg === 'reloading'), 'all are taken')
 
   await expect.poll(async () => (await sealgate.status()).reload.lingeringHosts, { timeout: 10_000 }).toBe(0)
-  expect(sealgate.reloads().every(({ msg }) => msg === 'reloaded')).toBe(true)
+  expect(sealgate.reloads().filter(({ msg }) => msg !== 'reloaded')).toEqual([])
   expect(sealgate.reloads().length).toBeLessThan(30)
   expect(await hostPids()).toHaveLength(1)
   expect((await curl('--cacert', site.ca, sealgate.url())).stdout).toBe('served')

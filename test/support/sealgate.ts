@@ -2,7 +2,15 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, vi } from 'vitest'
@@ -166,9 +174,11 @@ export class Sealgate implements AsyncDisposable {
     return this.lines.filter((line) => line['requestId'] !== undefined)
   }
 
-  /** Writes another configuration, which nobody has to heed. */
+  /** Puts another configuration in place, which nobody has to heed. Renamed over: a reload under way never reads half of it. */
   configure(config: string | object): void {
-    writeFileSync(this.file, typeof config === 'string' ? config : JSON.stringify(config, null, 2))
+    const next = `${this.file}.next`
+    writeFileSync(next, typeof config === 'string' ? config : JSON.stringify(config, null, 2))
+    renameSync(next, this.file)
   }
 
   /** Ends of reloads so far, in order. */
