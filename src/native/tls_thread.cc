@@ -23,10 +23,11 @@ constexpr uint64_t kTurnBudgetNs = 1'000'000;
 constexpr uint64_t kTickMs = 50;
 constexpr uint64_t kAcceptPauseMs = 100;
 // Handshakes at once that make a burst worth tidying up after: when few of them are left and none has ended
-// for a while.
+// for a while, or, on a thread that is never quiet, when its height is long ago.
 constexpr size_t kBurst = 64;
 constexpr size_t kBurstShare = 16;
 constexpr uint64_t kQuietMs = 1000;
+constexpr uint64_t kLongAgoMs = 10'000;
 
 template <typename Handle>
 uv_handle_t* AsHandle(Handle* handle) {
@@ -201,6 +202,12 @@ void TlsThread::RequestSignature(SignRequest request) { sign_requests_.push_back
 
 void TlsThread::HandshakeResumed() { --suspended_; }
 
+void TlsThread::HandshakeBegan() {
+  if (++handshaking_ <= most_handshaking_) return;
+  most_handshaking_ = handshaking_;
+  most_handshaking_at_ = now();
+}
+
 void TlsThread::HandshakeEnded() {
   --handshaking_;
   handshake_ended_at_ = now();
@@ -211,8 +218,11 @@ void TlsThread::HandshakeEnded() {
 void TlsThread::TidyUpAfterBurst() {
   // Jobs may be given back only while none is in use.
   const bool over = suspended_ == 0 && handshaking_ <= most_handshaking_ / kBurstShare;
-  if (most_handshaking_ < kBurst || !over || now() - handshake_ended_at_ < kQuietMs) return;
+  const bool quiet = now() - handshake_ended_at_ >= kQuietMs;
+  const bool long_ago = now() - most_handshaking_at_ >= kLongAgoMs;
+  if (most_handshaking_ < kBurst || !over || !(quiet || long_ago)) return;
   most_handshaking_ = handshaking_;
+  most_handshaking_at_ = now();
   ASYNC_cleanup_thread();
 #ifdef __GLIBC__
   malloc_trim(0);

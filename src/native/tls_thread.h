@@ -54,7 +54,7 @@ class TlsThread final {
   void RequestSignature(SignRequest request);
   void HandshakeSuspended() { ++suspended_; }
   void HandshakeResumed();  // it has gone on, or has been given up
-  void HandshakeBegan() { most_handshaking_ = std::max(most_handshaking_, ++handshaking_); }
+  void HandshakeBegan();
   void HandshakeEnded();
   void AddDeadline(uint64_t when, Handle handle);
   void ResumeListenersLater();
@@ -115,6 +115,7 @@ class TlsThread final {
   size_t suspended_ = 0;
   size_t handshaking_ = 0;
   size_t most_handshaking_ = 0;  // since memory was last given back
+  uint64_t most_handshaking_at_ = 0;
   uint64_t handshake_ended_at_ = 0;
   DeadlineQueue deadlines_;
   std::deque<Handle> resumes_;

@@ -13,7 +13,7 @@ import { sealgateCommand } from '../support/sealgate.ts'
 import { type Account, auditFiles, countedUses, recordedUses } from './support/audit-account.ts'
 import { figures, record, type Span } from './support/figures.ts'
 import { type FaultAct, planFaults } from './support/random-plan.ts'
-import { flatness, ResourceSamples } from './support/resource-samples.ts'
+import { flatness, ResourceSamples, YOUNG_GENERATION_OF_ONE_SIZE } from './support/resource-samples.ts'
 import { expectUnharmed, MEMBERS, type MemberName, TwoMembers } from './support/two-members.ts'
 
 const DURATION_MS = Number(process.env['SEALGATE_CHAOS_MINUTES'] ?? 1) * 60_000
@@ -90,12 +90,12 @@ interface Played {
   readonly span: Span
 }
 
-/** Up soon after its faults have ended, or not, and then what `/status` says of it. */
+/** Up and signing soon after its faults have ended, or not, and then what `/status` says of it. */
 type Healed = { up: true; tookMs: number } | { up: false; tookMs: number; status: object }
 
 async function heal(member: MemberName): Promise<Healed> {
   const fromMs = nowMs()
-  const up = await stage.untilUp(member).then(
+  const up = await stage.untilSigns(member).then(
     () => true,
     () => false,
   )
@@ -154,9 +154,6 @@ function killIfThere(pid: number, signal: NodeJS.Signals): void {
     process.kill(pid, signal)
   } catch {}
 }
-
-/** V8 lets it grow with the load, by tens of MiB and without giving them back: nothing to tell a leak from. */
-const YOUNG_GENERATION_OF_ONE_SIZE = { NODE_OPTIONS: '--max-semi-space-size=1' }
 
 /**
  * Between the second quarter of the time and the last. Old space and the allocator's arenas vary by nearly as much when
