@@ -168,6 +168,25 @@ export class TwoMembers implements AsyncDisposable {
     return nowMs() - began
   }
 
+  /**
+   * As `untilUp`, and it has signed for clients since: a member that began to hang a moment ago is still `up`.
+   *
+   * @throws when that takes longer than ten seconds.
+   */
+  async untilSigns(member: MemberName): Promise<number> {
+    const began = nowMs()
+    const before = await this.#signatures(member)
+    await vi.waitFor(async () => {
+      expect((await this.status(member)).state).toBe('up')
+      expect(await this.#signatures(member)).toBeGreaterThan(before + SIGNATURES_THAT_PROVE)
+    }, HEAL)
+    return nowMs() - began
+  }
+
+  async #signatures(member: MemberName): Promise<number> {
+    return (await this.sealgate.metrics()).sum('sealgate_signatures_total', { hsm: member, result: 'ok' })
+  }
+
   /** What handshakes cost while nothing is wrong, once everything is warm: compiled, connected, with open sessions. */
   async normal(): Promise<Figures> {
     const outcome = await this.underLoad(async () => {
@@ -284,6 +303,8 @@ function member(hsm: SoftHsm, faults: Faults, keys: Readonly<Record<string, Key>
 const LABEL = 'replicated'
 const AUDIT_LABEL = 'checkpoints'
 const SESSIONS = 8
+/** More than it can have had in hand: its sessions, and what waits in its host. */
+const SIGNATURES_THAT_PROVE = 3 * SESSIONS
 const HEAL = { timeout: 10_000, interval: 20 }
 const WARM_UP_MS = 1_500
 const NORMAL_MS = 2_000
