@@ -74,6 +74,7 @@ export class Member {
   #sessions = { open: 0, limit: 0 }
   #testsToSend: Attempt[] = []
   #restarts = 0
+  #tickedMs = 0
   /** What has been said of its trouble since it was up. */
   readonly #said = new Set<string>()
   #firstTryOver: (() => void) | undefined
@@ -207,10 +208,21 @@ export class Member {
     if (this.#limit.resume(nowMs)) this.#options.onChange(this)
     if (this.#state === 'up' && this.#breaker.isSilent(nowMs))
       this.#rest(this.#error('ERR_HSM_SIGN_TIMEOUT', 'does not answer any more'))
+    this.#killIfHung(nowMs)
+  }
+
+  #killIfHung(nowMs: number): void {
+    const heldUp = nowMs - this.#tickedMs > HELD_UP_MS
+    this.#tickedMs = nowMs
     const oldestMs = this.#inFlight.oldestSentAtMs()
-    if (oldestMs !== undefined && nowMs - oldestMs > this.#options.hangMs) {
-      this.#kill(`a signature took more than ${this.#options.hangMs} ms`)
-    }
+    // Whoever was held up itself, or had nothing to look at, may not have read yet what was answered meanwhile.
+    if (oldestMs === undefined || heldUp) return
+    const { hangMs } = this.#options
+    // Who waits for it has the other half for a try at the next host.
+    const silentMs = this.#wasUp ? Math.min(Math.max(hangMs / 2, this.lostAfterMs), hangMs) : hangMs
+    if (nowMs - oldestMs > hangMs) this.#kill(`a signature took more than ${hangMs} ms`)
+    else if (nowMs - Math.max(oldestMs, this.#breaker.lastAnswerMs) > silentMs)
+      this.#kill(`nothing was answered for more than ${Math.round(silentMs)} ms`)
   }
 
   status(): HsmStatus {
@@ -621,5 +633,7 @@ const MISTAKES: ReadonlySet<string> = new Set([
   'ERR_HSM_KEY_NOT_FOUND',
   'ERR_HSM_KEY_MISMATCH',
 ])
+// Ticks come every few milliseconds.
+const HELD_UP_MS = 100
 // Up for this long: the next trouble is a new one.
 const STEADY_MS = 10_000

@@ -61,6 +61,15 @@ describe('the hedge delay', () => {
     expect([quick.hedgeDelayMs, slow.hedgeDelayMs]).toEqual([10, 200])
     expect([quick.lostAfterMs, slow.lostAfterMs]).toEqual([250, 3_600])
   })
+
+  test('an answer does not come after four times the slowest, until there are enough for a percentile', () => {
+    const latency = new Latency()
+    for (const ms of [5, 300, 5]) latency.record(ms)
+    expect(latency.lostAfterMs).toBe(1_200)
+
+    for (let i = 0; i < 61; i++) latency.record(5)
+    expect(latency.lostAfterMs).toBe(250)
+  })
 })
 
 describe('the breaker', () => {
