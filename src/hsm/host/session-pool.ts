@@ -12,6 +12,7 @@
  *    some HSMs take it badly when hundreds are opened at once.
  */
 
+import { BackOff } from '../back-off.ts'
 import { CKR, returnValue } from '../ckr.ts'
 import { type Handle, Pkcs11Error, type Pkcs11Module } from './pkcs11.ts'
 
@@ -28,6 +29,8 @@ export class SessionPool {
   readonly #idle: Session[] = []
   /** Given up, but the module would not close them: handles by their bytes. */
   readonly #unclosed = new Map<string, Handle>()
+  readonly #wanted: number
+  readonly #settled = new BackOff({ firstMs: 5_000, capMs: 300_000 })
   #open = 0
   #limit: number
   #openedThisTurn = 0
@@ -36,6 +39,7 @@ export class SessionPool {
   constructor(options: { module: Pkcs11Module; slot: Handle; limit: number; onChange: () => void }) {
     this.#module = options.module
     this.#slot = options.slot
+    this.#wanted = options.limit
     this.#limit = options.limit
     this.#onChange = options.onChange
   }
@@ -114,14 +118,23 @@ export class SessionPool {
       this.#onChange()
       return { handle, output: Buffer.allocUnsafeSlow(MAX_SIGNATURE_BYTES) }
     } catch (error) {
-      // The token's limit is lower than it says, or others use it too: do with what we have.
       if (error instanceof Pkcs11Error && error.rv === CKR.SESSION_COUNT && this.#open > 0) {
-        this.#limit = this.#open
-        this.#onChange()
+        this.#settle()
         return undefined
       }
       throw error
     }
+  }
+
+  /** The token's limit is lower than it says, or others use it too: do with what we have, and later ask for more again. */
+  #settle(): void {
+    this.#setLimit(this.#open)
+    setTimeout(() => this.#setLimit(this.#wanted), this.#settled.next()).unref()
+  }
+
+  #setLimit(limit: number): void {
+    this.#limit = limit
+    this.#onChange()
   }
 }
 
