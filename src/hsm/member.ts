@@ -212,16 +212,16 @@ export class Member {
   }
 
   #killIfHung(nowMs: number): void {
-    const heldUp = nowMs - this.#tickedMs > HELD_UP_MS
+    // Whatever had been answered by the last tick has been read by now, also when this process was held up in between.
+    const readMs = this.#tickedMs
     this.#tickedMs = nowMs
     const oldestMs = this.#inFlight.oldestSentAtMs()
-    // Whoever was held up itself, or had nothing to look at, may not have read yet what was answered meanwhile.
-    if (oldestMs === undefined || heldUp) return
+    if (oldestMs === undefined) return
     const { hangMs } = this.#options
     // Who waits for it has the other half for a try at the next host.
     const silentMs = this.#wasUp ? Math.min(Math.max(hangMs / 2, this.lostAfterMs), hangMs) : hangMs
-    if (nowMs - oldestMs > hangMs) this.#kill(`a signature took more than ${hangMs} ms`)
-    else if (nowMs - Math.max(oldestMs, this.#breaker.lastAnswerMs) > silentMs)
+    if (readMs - oldestMs > hangMs) this.#kill(`a signature took more than ${hangMs} ms`)
+    else if (readMs - Math.max(oldestMs, this.#breaker.lastAnswerMs) > silentMs)
       this.#kill(`nothing was answered for more than ${Math.round(silentMs)} ms`)
   }
 
@@ -633,7 +633,5 @@ const MISTAKES: ReadonlySet<string> = new Set([
   'ERR_HSM_KEY_NOT_FOUND',
   'ERR_HSM_KEY_MISMATCH',
 ])
-// Ticks come every few milliseconds.
-const HELD_UP_MS = 100
 // Up for this long: the next trouble is a new one.
 const STEADY_MS = 10_000
