@@ -37,7 +37,10 @@ export class Http2Listener {
     })
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES)
     connection.farewell = {
-      announce: () => session.goaway(constants.NGHTTP2_NO_ERROR, MAX_STREAM_ID),
+      announce: () => {
+        // Its client may have left a moment ago, and goaway() throws then.
+        if (!session.destroyed) session.goaway(constants.NGHTTP2_NO_ERROR, MAX_STREAM_ID)
+      },
       close: () => session.close(),
     }
     const resets = new ResetBudget()

@@ -96,3 +96,24 @@ test('each request is counted once, under its status or as aborted', async () =>
   const counts = Object.fromEntries(values.map(({ labels, value }) => [labels.status, value]))
   expect(counts).toEqual({ '2xx': 2, '4xx': 1, '5xx': 1, aborted: 1 })
 })
+
+test('an HTTP/2 client that leaves at that very moment is no trouble', async () => {
+  await using upstream = await startUpstream((_request, response) => response.end('ok'))
+  await using front = await startFront({ upstreams: { web: [upstream.port] } })
+  const session = connectHttp2(`http://127.0.0.1:${front.http2Port}`)
+  await vi.waitFor(() => expect(front.front.connections).toBe(1))
+  // Its session is over then, and its socket is not closed yet.
+  const drained = new Promise<void>((resolve, reject) => {
+    front.sockets.get(1)?.on('end', () => {
+      expect(front.front.connections).toBe(1)
+      Promise.resolve()
+        .then(() => front.front.drain())
+        .then(resolve, reject)
+    })
+  })
+
+  session.destroy()
+
+  await drained
+  expect(front.front.connections).toBe(0)
+})

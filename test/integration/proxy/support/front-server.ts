@@ -20,6 +20,8 @@ export interface FrontServer extends AsyncDisposable {
   readonly lines: AccessLine[]
   /** Connections that TLS would have ended with a reset. */
   readonly resets: number[]
+  /** Our ends of the connections, by handle: 1, 2, … as they came. */
+  readonly sockets: ReadonlyMap<number, Socket>
 }
 
 export interface AccessLine extends Record<string, unknown> {
@@ -90,6 +92,7 @@ export async function startFront(options: {
     http2Port: port(http2),
     lines,
     resets,
+    sockets,
     async [Symbol.asyncDispose]() {
       http1.close()
       http2.close()
