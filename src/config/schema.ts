@@ -163,7 +163,7 @@ const signingSchema = z
     timeout: duration({ min: 10, max: 1 * MINUTE })
       .prefault('2s')
       .describe(
-        'One signature from request to answer: waiting, retries on other members and all. Clients give up after some seconds anyway.',
+        'One signature from request to answer: waiting, retries on other members and all. Clients give up after some seconds anyway. An HSM that is open again within a quarter of it and answers nothing at all for half of it gets a new process.',
       ),
     queue: integer({ min: 1, max: 1_000_000 })
       .prefault(1_024)

@@ -218,11 +218,17 @@ export class Member {
     const oldestMs = this.#inFlight.oldestSentAtMs()
     if (oldestMs === undefined) return
     const { hangMs } = this.#options
-    // Who waits for it has the other half for a try at the next host.
-    const silentMs = this.#wasUp ? Math.min(Math.max(hangMs / 2, this.lostAfterMs), hangMs) : hangMs
+    const silentMs = this.#silenceLimitMs
     if (readMs - oldestMs > hangMs) this.#kill(`a signature took more than ${hangMs} ms`)
     else if (readMs - Math.max(oldestMs, this.#breaker.lastAnswerMs) > silentMs)
       this.#kill(`nothing was answered for more than ${Math.round(silentMs)} ms`)
+  }
+
+  /** Half of the deadline, so that who waits has the other half for the next host; if that one is open soon enough. */
+  get #silenceLimitMs(): number {
+    const { hangMs } = this.#options
+    const helps = this.#wasUp && 2 * this.#openingLimit.expectedMs <= hangMs / 2
+    return helps ? Math.min(Math.max(hangMs / 2, this.lostAfterMs), hangMs) : hangMs
   }
 
   status(): HsmStatus {

@@ -19,6 +19,11 @@ export class OpeningLimit {
     return Math.min(Math.max(MIN_MS, Math.min(...this.#lastMs) * TIMES_THE_FASTEST) * 2 ** doublings, MAX_MS)
   }
 
+  /** What the next opening may well take: the slowest of the last. Infinity as long as there was none. */
+  get expectedMs(): number {
+    return this.#lastMs.length === 0 ? Number.POSITIVE_INFINITY : Math.max(...this.#lastMs)
+  }
+
   /** @param tookMs from C_Initialize to the last key found. */
   opened(tookMs: number): void {
     this.#lastMs.push(tookMs)

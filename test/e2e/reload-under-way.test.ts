@@ -60,8 +60,9 @@ afterAll(async () => {
 test('a handshake that waits for a signature during a swap ends with the certificate and key that it began with', async () => {
   const old = site.certificate({ names: ['localhost'] })
   const next = site.certificate({ names: ['localhost'], type: 'rsa:2048' })
-  // Long enough for a reload on a busy machine; the new host has no faults in front of it.
-  const slow = { tls: { handshake_timeout: '9s' }, signing: { timeout: '8s' } }
+  // Long enough for a reload on a busy machine, and not half of the deadline, when a host that answers nothing is
+  // replaced; the new host has no faults in front of it.
+  const slow = { tls: { handshake_timeout: '17s' }, signing: { timeout: '16s' } }
   sealgate = await startSealgate({ config: config({ certificates: [old], ...slow }) })
   const before = await serial()
   faults.set('C_Sign delay 6000000')

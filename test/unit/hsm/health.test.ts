@@ -112,6 +112,14 @@ describe('the breaker', () => {
 })
 
 describe('the limit of an opening', () => {
+  test('the next one may take as long as the slowest of the last five, and anything as long as there was none', () => {
+    const limit = new OpeningLimit()
+    expect(limit.expectedMs).toBe(Number.POSITIVE_INFINITY)
+
+    for (const ms of [900, 20, 300, 20, 20, 20]) limit.opened(ms)
+    expect(limit.expectedMs).toBe(300)
+  })
+
   test('is 30 s for a token that has never opened, whatever became of the hosts', () => {
     const limit = new OpeningLimit()
     limit.hung()
