@@ -30,7 +30,8 @@ export class SessionPool {
   /** Given up, but the module would not close them: handles by their bytes. */
   readonly #unclosed = new Map<string, Handle>()
   readonly #wanted: number
-  readonly #settled = new BackOff({ firstMs: 5_000, capMs: 300_000 })
+  readonly #pause = new BackOff({ firstMs: 5_000, capMs: 300_000 })
+  #askAgain: NodeJS.Timeout | undefined
   #open = 0
   #limit: number
   #openedThisTurn = 0
@@ -129,7 +130,10 @@ export class SessionPool {
   /** The token's limit is lower than it says, or others use it too: do with what we have, and later ask for more again. */
   #settle(): void {
     this.#setLimit(this.#open)
-    setTimeout(() => this.#setLimit(this.#wanted), this.#settled.next()).unref()
+    this.#askAgain ??= setTimeout(() => {
+      this.#askAgain = undefined
+      this.#setLimit(this.#wanted)
+    }, this.#pause.next()).unref()
   }
 
   #setLimit(limit: number): void {
