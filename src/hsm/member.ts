@@ -227,7 +227,7 @@ export class Member {
   /** Half of the deadline, so that who waits has the other half for the next host; if that one is open soon enough. */
   get #silenceLimitMs(): number {
     const { hangMs } = this.#options
-    const helps = this.#wasUp && 2 * this.#openingLimit.expectedMs <= hangMs / 2
+    const helps = this.#wasUp && this.#openingLimit.expectedMs <= hangMs / 4
     return helps ? Math.min(Math.max(hangMs / 2, this.lostAfterMs), hangMs) : hangMs
   }
 

@@ -249,6 +249,23 @@ describe('one member', () => {
     expect(status('hsm-b')).toMatchObject({ state: 'up', restarts: 0 })
   })
 
+  test('a host whose token opens slowly is waited for until the deadline: the next one would come too late', async () => {
+    faults.set('C_Login delay 300000')
+    const { service } = await start({ timeoutMs: 1000 }, ['hsm-b'])
+    const key = service.key(0)
+    faults.set('C_Sign hang')
+
+    const signing = key.sign(signRequest(firstScheme(key), { timeoutMs: 1000 }))
+
+    await expect(signing).rejects.toMatchObject({ code: 'ERR_HSM_SIGN_TIMEOUT' })
+    faults.clear()
+    await eventually(
+      () => status('hsm-b').restarts === 1 && status('hsm-b').state === 'up',
+      'a new host is up',
+    )
+    expect(running?.lines.join()).toContain('a signature took more than 1000 ms')
+  })
+
   test('past the queue bound a signature is refused at once, and those that wait are made', async () => {
     const { service } = await start({ queue: 3 }, ['hsm-b'], 2)
     const key = service.key(0)
