@@ -116,10 +116,11 @@ export class MemberMetrics {
   #of(scheme: SignatureScheme): SchemeMetrics {
     let found = this.#schemes.get(scheme.name)
     if (found === undefined) {
+      const labels = { hsm: this.#hsm, scheme: scheme.name }
       found = {
-        ok: this.#metrics.signatures.labels(this.#hsm, scheme.name, 'ok'),
-        signSeconds: this.#metrics.signSeconds.labels(this.#hsm, scheme.name),
-        waitSeconds: this.#metrics.signWaitSeconds.labels(this.#hsm, scheme.name),
+        ok: this.#metrics.signatures.series({ ...labels, result: 'ok' }),
+        signSeconds: this.#metrics.signSeconds.series(labels),
+        waitSeconds: this.#metrics.signWaitSeconds.series(labels),
       }
       this.#schemes.set(scheme.name, found)
     }

@@ -6,7 +6,8 @@
  * (see tls-metrics.ts).
  */
 
-import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { Counter, Gauge, Registry } from 'prom-client'
+import { SeriesCounter, SeriesHistogram } from './series.ts'
 
 // 50 µs (SoftHSM, ECDSA) to 5 s (past every sensible deadline).
 const SIGN_BUCKETS_S = [
@@ -84,20 +85,20 @@ export function createMetrics() {
       labelNames: ['reason'],
       registers,
     }),
-    signatures: new Counter({
+    signatures: new SeriesCounter({
       name: 'sealgate_signatures_total',
       help: 'Signature attempts that ended, by HSM, TLS signature scheme and result (ok or the error code).',
       labelNames: ['hsm', 'scheme', 'result'],
       registers,
     }),
-    signSeconds: new Histogram({
+    signSeconds: new SeriesHistogram({
       name: 'sealgate_sign_seconds',
       help: 'Time in the HSM: C_SignInit and C_Sign, without queueing.',
       labelNames: ['hsm', 'scheme'],
       buckets: SIGN_BUCKETS_S,
       registers,
     }),
-    signWaitSeconds: new Histogram({
+    signWaitSeconds: new SeriesHistogram({
       name: 'sealgate_sign_wait_seconds',
       help: 'Time a signature waited for a member with a free session.',
       labelNames: ['hsm', 'scheme'],
@@ -252,7 +253,7 @@ export function createMetrics() {
       registers,
     }),
 
-    requests: new Counter({
+    requests: new SeriesCounter({
       name: 'sealgate_requests_total',
       help: 'HTTP requests that ended, by status class (2xx ... 5xx, or aborted).',
       labelNames: ['listener', 'upstream', 'status'],
@@ -264,14 +265,14 @@ export function createMetrics() {
       labelNames: ['listener', 'code'],
       registers,
     }),
-    requestSeconds: new Histogram({
+    requestSeconds: new SeriesHistogram({
       name: 'sealgate_request_seconds',
       help: 'From the end of the request headers to the last byte of the response.',
       labelNames: ['listener', 'upstream', 'status'],
       buckets: REQUEST_BUCKETS_S,
       registers,
     }),
-    upstreamSeconds: new Histogram({
+    upstreamSeconds: new SeriesHistogram({
       name: 'sealgate_upstream_seconds',
       help: 'From dispatch to the upstream to its response headers.',
       labelNames: ['listener', 'upstream', 'status'],

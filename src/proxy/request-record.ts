@@ -80,9 +80,9 @@ export class RequestRecorder {
     if (known !== undefined) return known
     const labels = { listener: this.#listener, upstream, status }
     const series = {
-      requests: this.#metrics.requests.labels(labels),
-      requestSeconds: this.#metrics.requestSeconds.labels(labels),
-      upstreamSeconds: this.#metrics.upstreamSeconds.labels(labels),
+      requests: this.#metrics.requests.series(labels),
+      requestSeconds: this.#metrics.requestSeconds.series(labels),
+      upstreamSeconds: this.#metrics.upstreamSeconds.series(labels),
     }
     this.#series.set(key, series)
     return series

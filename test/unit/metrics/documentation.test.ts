@@ -58,8 +58,8 @@ function described(metric: object): {
   type: string
   labelNames: readonly string[]
 } {
-  const { name, help, labelNames } = Object.fromEntries(Object.entries(metric))
-  return { name, help, labelNames, type: metric.constructor.name.toLowerCase() }
+  const { name, help, labelNames, type } = Object.fromEntries(Object.entries(metric))
+  return { name, help, labelNames, type }
 }
 
 function threadMetrics(): Row[] {

@@ -18,6 +18,9 @@ const STATS: TlsStats = {
   ],
 }
 
+/** The order of labels says nothing. */
+const sortedLabels = (line: string) =>
+  line.replace(/\{(.*)\}/, (_, labels: string) => `{${labels.split(',').sort().join(',')}}`)
 const lines = (text: string) => text.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
 
 describe('what the TLS threads count', () => {
@@ -80,6 +83,31 @@ describe('what several threads count', () => {
       ]),
     )
     expect(text.match(/# TYPE sealgate_requests_total counter/g)).toHaveLength(1)
+  })
+
+  test('is the same whether it went by labels or by a series', async () => {
+    const labels = { listener: 'l', upstream: 'u', status: '2xx' }
+    const [byLabels, bySeries] = [createMetrics(), createMetrics()]
+    bySeries.signatures.series({ hsm: 'a', scheme: 's', result: 'ok' })
+    bySeries.upstreamSeconds.series(labels)
+    for (const seconds of [0.0005, 0.00051, 0.02, 60, 61]) {
+      byLabels.requests.inc(labels)
+      byLabels.requestSeconds.observe(labels, seconds)
+      bySeries.requests.series({ status: '2xx', upstream: 'u', listener: 'l' }).inc()
+      bySeries.requestSeconds.series(labels).observe(seconds)
+    }
+
+    const [expected, page] = await Promise.all(
+      [byLabels, bySeries].map(async ({ registry }) =>
+        lines(await exposition([await registry.getMetricsAsJSON()]))
+          .map(sortedLabels)
+          .sort(),
+      ),
+    )
+    expect(expected).toContain(
+      'sealgate_request_seconds_bucket{le="0.001",listener="l",status="2xx",upstream="u"} 2',
+    )
+    expect(page).toEqual(expected)
   })
 
   test('is as before at the next scrape: nothing is counted twice', async () => {
