@@ -3,7 +3,6 @@
 
 #include <uv.h>
 
-#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <memory>
