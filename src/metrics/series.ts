@@ -1,6 +1,9 @@
 /**
  * Counters and histograms for what happens thousands of times a second: whoever counts holds a series, and counting is
  * an addition. prom-client checks the labels and makes a key of them each time; names, labels and samples are the same.
+ *
+ * They are read through `get()`, as `Registry.getMetricsAsJSON()` and so exposition.ts do. `Registry.metrics()` asks a
+ * histogram another way, and does not see its series; `reset()` and `remove()` do not touch them.
  */
 
 import {
@@ -79,6 +82,7 @@ export class HistogramSeries<T extends string> {
     this.#counts = new Float64Array(bounds.length + 1)
   }
 
+  /** @param value finite. */
   observe(value: number): void {
     let bucket = 0
     while (value > (this.#bounds[bucket] ?? Number.POSITIVE_INFINITY)) bucket += 1
