@@ -32,7 +32,8 @@ async function profile(name, seconds) {
   const bench = await createBench({
     seconds,
     repeat: 1,
-    warmUp: 2,
+    rehearsals: 0,
+    warmUp: 10,
     idleConnections: 0,
     settleMs: 0,
     without: new Set(name === SEALGATE ? [] : [SEALGATE]),

@@ -22,6 +22,7 @@ export const USAGE = `Usage: node bench/run.mjs [ROW ...] [options]
  * @property {readonly string[]} rows ids; empty: all
  * @property {number} seconds
  * @property {number} repeat
+ * @property {number} rehearsals rounds before them that do not count, in rows whose servers stay up for all rounds
  * @property {number} warmUp seconds
  * @property {number} idleConnections
  * @property {number} settleMs
@@ -56,6 +57,7 @@ export function readSettings(args) {
     rows: positionals,
     seconds: wholeNumber('--seconds', values.seconds ?? (quick ? '1' : '5')),
     repeat: wholeNumber('--repeat', values.repeat ?? (quick ? '1' : '3')),
+    rehearsals: quick ? 0 : 1,
     warmUp: quick ? 1 : 2,
     idleConnections: quick ? 200 : IDLE_CONNECTIONS,
     settleMs: quick ? 100 : 1000,

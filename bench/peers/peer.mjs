@@ -15,6 +15,7 @@
  * @property {number} idleConnections held by the row about memory
  * @property {number} settleMs before memory is read: what was freed has been given back, what is lazy has happened
  * @property {number} repeat measurements of each figure
+ * @property {number} rehearsals measurements before them that do not count, where a peer stays up for all of them
  * @property {ReadonlySet<string>} without peers to leave out
  *
  * @typedef {object} Peer a running program

@@ -45,7 +45,8 @@ import { formatNumber, median } from '../measure/statistics.mjs'
 export const ERRORS = 'errors'
 
 /**
- * Starts all peers, then measures them in turn.
+ * Starts all peers, then measures them in turn. The first round is a rehearsal, whose figures do not count: a server
+ * that compiles its code while it runs, as V8 does, needs some ten seconds of load until it costs what it costs from then on.
  *
  * @param {Bench} bench
  * @param {Record<string, StartPeer>} starts
@@ -60,9 +61,12 @@ export async function alternate(bench, starts, measure) {
     for (const [name, start] of Object.entries(starts)) {
       if (!bench.without.has(name)) peers.set(name, await start(bench))
     }
-    for (let round = 1; round <= bench.repeat; round++) {
-      for (const [name, peer] of peers) await measureOnce(results, name, round, () => measure(peer, name))
+    const rehearsal = emptyResults()
+    for (let round = 1 - bench.rehearsals; round <= bench.repeat; round++) {
+      const into = round < 1 ? rehearsal : results
+      for (const [name, peer] of peers) await measureOnce(into, name, round, () => measure(peer, name))
     }
+    results.errors += rehearsal.errors
   } finally {
     for (const peer of peers.values()) await peer.stop()
   }

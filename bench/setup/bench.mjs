@@ -11,7 +11,7 @@ import { compileLoadTools, findTools } from './tools.mjs'
 import { Workspace } from './workspace.mjs'
 
 /**
- * @param {Pick<import('../peers/peer.mjs').Bench, 'seconds' | 'repeat' | 'warmUp' | 'idleConnections' | 'settleMs' | 'without'>} settings
+ * @param {Pick<import('../peers/peer.mjs').Bench, 'seconds' | 'repeat' | 'rehearsals' | 'warmUp' | 'idleConnections' | 'settleMs' | 'without'>} settings
  * @returns {Promise<import('../peers/peer.mjs').Bench>} whoever gets it closes its workspace
  * @throws an Error with the command that installs or builds what is missing.
  */
