@@ -14,7 +14,9 @@ namespace sealgate {
 
 // What one instance of the addon (one per Node environment) keeps.
 struct AddonState {
-  Napi::FunctionReference native_error;  // the class, defined in TypeScript
+  // Defined in TypeScript.
+  Napi::FunctionReference native_error;  // the class
+  Napi::FunctionReference established;   // makes what JavaScript sees of an Established
 };
 
 // Throws the TypeScript-defined NativeError in JavaScript; returns undefined.
@@ -50,7 +52,8 @@ class Waker final {
   bool released_ = false;
 };
 
-Napi::Object ToJs(Napi::Env env, const Established& facts);
+// Empty when JavaScript must not run any more: the environment is going.
+Napi::Value ToJs(Napi::Env env, const Established& facts);
 
 namespace binding_terminator {
 Napi::Function Define(Napi::Env env);

@@ -55,9 +55,10 @@ class ReceiverWrap final : public Napi::ObjectWrap<ReceiverWrap> {
     for (PlainConnection& connection : receiver_->connections.TakeAll()) {
       if (closed_) return;
       Napi::HandleScope scope(env);
-      Napi::Object object = ToJs(env, connection.facts);
-      object.Set("fd", connection.fd.release());  // JavaScript owns it from here
-      on_connection_.MakeCallback(Value(), {object});
+      const Napi::Value facts = ToJs(env, connection.facts);
+      if (facts.IsEmpty()) return;
+      // JavaScript owns the descriptor from here.
+      on_connection_.MakeCallback(Value(), {Napi::Number::New(env, connection.fd.release()), facts});
       if (env.IsExceptionPending()) return;  // an uncaught exception: the worker ends
     }
   }

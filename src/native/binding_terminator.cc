@@ -308,6 +308,7 @@ class TerminatorWrap final : public Napi::ObjectWrap<TerminatorWrap> {
     Napi::HandleScope scope(env);
     Napi::Array array = Napi::Array::New(env, items.size());
     for (size_t i = 0; i < items.size(); ++i) array.Set(static_cast<uint32_t>(i), ToJs(env, items[i]));
+    if (env.IsExceptionPending()) return;  // the environment is going
     callback.MakeCallback(Value(), {array});
   }
 

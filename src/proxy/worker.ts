@@ -8,7 +8,7 @@ import { Socket } from 'node:net'
 import { parentPort, workerData } from 'node:worker_threads'
 import { createAccessLog } from '../log.ts'
 import { createMetrics } from '../metrics/metrics.ts'
-import { loadAddon, type NativeConnection } from '../native/addon.ts'
+import { loadAddon, type NativeEstablished } from '../native/addon.ts'
 import { HttpFront, type HttpFrontState } from './front.ts'
 import type { FromWorker, ToWorker, WorkerOptions } from './messages.ts'
 
@@ -46,8 +46,7 @@ function stateOf({ listeners, upstreams, log: { access } }: WorkerOptions): Http
   return { listeners, upstreams, log: access ? log : undefined }
 }
 
-function accept(connection: NativeConnection): void {
-  const { fd, ...facts } = connection
+function accept(fd: number, facts: NativeEstablished): void {
   front.accept(new Socket({ fd, readable: true, writable: true, allowHalfOpen: true }), facts)
 }
 

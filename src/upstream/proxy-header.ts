@@ -23,9 +23,11 @@ export interface ProxiedConnection {
   /** The client certificate was shown in an earlier connection, if there is one. */
   readonly resumed: boolean
   /** Ours, as shown in this handshake. */
-  readonly certificate?: { readonly signatureAlgorithm: string; readonly keyAlgorithm: string }
+  readonly certificate?: { readonly signatureAlgorithm: string; readonly keyAlgorithm: string } | undefined
   /** Verified. */
-  readonly clientCertificate?: { readonly commonName: string | undefined; readonly certificate: Uint8Array }
+  readonly clientCertificate?:
+    | { readonly commonName: string | undefined; readonly certificate: Uint8Array }
+    | undefined
 }
 
 /**
