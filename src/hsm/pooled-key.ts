@@ -169,6 +169,9 @@ export class PooledKey implements SigningKey {
       if (this.#queue.size >= this.#signing.queue)
         return this.#fail(job, exhaustedError(this.#uri, this.#queue.size, this.ready))
       this.#queue.add(job)
+      // The queue may be one of signatures that only a member that is away can make: they do not hold up this one.
+      if (this.#holders.some((holder) => holder.member.hasCapacity && isOpenTo(job, holder)))
+        this.#drain(this.#queue)
     })
   }
 

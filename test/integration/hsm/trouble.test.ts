@@ -3,11 +3,14 @@
  * same: as long as one member lives, whoever waits for a signature gets it.
  */
 
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 
 import { WAYS } from '../../../src/hsm/member-life.ts'
 import type { HsmStatus } from '../../../src/hsm/signing-service.ts'
+import { type SignatureScheme, schemes } from '../../../src/signing.ts'
 import { Faults } from '../../support/p11-faults.ts'
 import {
   eventually,
@@ -193,6 +196,27 @@ test('with all members gone signatures wait, and are made when the first returns
   await expectNothingInFlight()
 })
 
+test('a signature that only a member that is away can make holds up no other', async () => {
+  const rsa = token.generateKey({ label: 'rsa', id: '02', type: 'rsa:2048' })
+  const conf = join(hsm.directory, 'pkcs1.conf')
+  writeFileSync(conf, `${readFileSync(hsm.conf, 'utf8')}slots.mechanisms = CKM_MD5,CKM_RSA_PKCS\n`)
+  const pkcs1 = token.hsmOptions({ name: 'hsm-a', env: { SOFTHSM2_CONF: conf } })
+  const hsms = [pkcs1, token.hsmOptions({ name: 'hsm-b', ...faults.options })]
+  running = testService({ hsms, keys: [{ label: 'rsa', spki: rsa }] })
+  expect(await running.service.start()).toEqual([])
+  const key = running.service.key(0)
+  const sign = (name: string) => key.sign(signRequest(schemeNamed(name)))
+  faults.set('C_Initialize hang')
+  process.kill(status('hsm-b').pid ?? 0, 'SIGKILL')
+  await eventually(() => status('hsm-b').state === 'starting', 'hsm-b hangs')
+
+  const waiting = sign('rsa_pss_rsae_sha256').catch(({ code }) => code)
+  for (let i = 0; i < 3; i++) await sign('rsa_pkcs1_sha256')
+
+  // Nobody was up for it in time; those three had their answers long before.
+  expect(await waiting).toBe('ERR_HSM_SIGN_TIMEOUT')
+})
+
 describe('one member', () => {
   test('a signature in flight when the host is killed is made by the next host', async () => {
     const { service } = await start({}, ['hsm-b'])
@@ -314,6 +338,12 @@ async function start(
   running = testService({ hsms: members, keys: [{ label: 'ec', spki }], signing })
   expect(await running.service.start()).toEqual([])
   return running
+}
+
+function schemeNamed(name: string): SignatureScheme {
+  const found = schemes.find((scheme) => scheme.name === name)
+  if (found === undefined) throw new Error(`no scheme ${name}`)
+  return found
 }
 
 function status(name: string): HsmStatus {
