@@ -35,8 +35,8 @@ type JsonFrame = (typeof FRAME)['configure' | 'ready' | 'recovering' | 'problem'
  * keys with their header have about 2 KB.
  */
 export const MAX_PAYLOAD_BYTES: Readonly<Record<FrameType, number>> = {
-  [FRAME.configure]: 1024 * 1024,
-  [FRAME.ready]: 1024 * 1024,
+  [FRAME.configure]: 8 * 1024 * 1024,
+  [FRAME.ready]: 8 * 1024 * 1024,
   [FRAME.problem]: 64 * 1024,
   [FRAME.sign]: 8 + 512,
   [FRAME.signed]: 8 + 2048,
@@ -97,6 +97,17 @@ export type WrapReason = (typeof WRAP_REASONS)[number]
 /** The calls a `not-wrapped` frame can name. */
 export const WRAP_CALLS = ['', 'C_EncryptInit', 'C_Encrypt', 'C_DecryptInit', 'C_Decrypt'] as const
 export type WrapCall = (typeof WRAP_CALLS)[number]
+
+/** @throws {RangeError} when it is too long for a frame. */
+export function jsonPayload(type: JsonFrame, message: object): Uint8Array {
+  const payload = Buffer.from(JSON.stringify(message))
+  const most = MAX_PAYLOAD_BYTES[type]
+  if (payload.length > most)
+    throw new RangeError(
+      `a message of ${payload.length} bytes, and a frame of type ${type} has at most ${most}`,
+    )
+  return payload
+}
 
 const CHUNK_BYTES = 64 * 1024
 
@@ -182,7 +193,11 @@ export class FrameWriter {
   }
 
   json(type: JsonFrame, message: object): void {
-    const payload = Buffer.from(JSON.stringify(message))
+    this.prepared(type, jsonPayload(type, message))
+  }
+
+  /** @param payload from `jsonPayload`. */
+  prepared(type: JsonFrame, payload: Uint8Array): void {
     this.#chunk.set(payload, this.#open(type, payload.length))
   }
 

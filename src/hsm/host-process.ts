@@ -8,7 +8,15 @@ import type { Log } from '../log.ts'
 import type { SignatureScheme } from '../signing.ts'
 import { FrameChannel } from './frame-channel.ts'
 import { FrameError } from './frame-reader.ts'
-import { FAILED_CALLS, FAILED_REASONS, FRAME, type FrameType, WRAP_CALLS, WRAP_REASONS } from './frames.ts'
+import {
+  FAILED_CALLS,
+  FAILED_REASONS,
+  FRAME,
+  type FrameType,
+  jsonPayload,
+  WRAP_CALLS,
+  WRAP_REASONS,
+} from './frames.ts'
 import {
   type ConfigureMessage,
   type ProblemMessage,
@@ -62,7 +70,11 @@ export class HostProcess {
   #how: string | undefined
   #reason: string | undefined
 
-  /** Starts the process and tells it what to open. */
+  /**
+   * Starts the process and tells it what to open.
+   *
+   * @throws {RangeError} when it has more keys than can be said; nothing was started then.
+   */
   constructor(options: {
     hsm: HsmOptions
     keys: ConfigureMessage['keys']
@@ -73,6 +85,18 @@ export class HostProcess {
     const { hsm, log } = options
     this.#hsm = hsm
     this.#events = options.events
+    // Before there is a process that would have to be ended if this cannot be said.
+    const configuration = jsonPayload(FRAME.configure, {
+      hsm: hsm.name,
+      module: hsm.module,
+      initialize: hsm.initialize ?? null,
+      token: hsm.token,
+      pin: hsm.pin,
+      userType: hsm.userType,
+      sessions: hsm.sessions,
+      keys: options.keys,
+      wrappingKey: wrappingKeyMessage(hsm),
+    } satisfies ConfigureMessage)
     this.#child = spawn(process.execPath, [options.entry, hsm.name], {
       stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
       env: hostEnvironment(hsm),
@@ -99,17 +123,7 @@ export class HostProcess {
       defer: queueMicrotask,
       onEnd: (error) => this.#pipeEnded(error),
     })
-    this.#channel.writer.json(FRAME.configure, {
-      hsm: hsm.name,
-      module: hsm.module,
-      initialize: hsm.initialize ?? null,
-      token: hsm.token,
-      pin: hsm.pin,
-      userType: hsm.userType,
-      sessions: hsm.sessions,
-      keys: options.keys,
-      wrappingKey: wrappingKeyMessage(hsm),
-    } satisfies ConfigureMessage)
+    this.#channel.writer.prepared(FRAME.configure, configuration)
     this.#channel.flush()
   }
 

@@ -55,6 +55,7 @@ describe('frames', () => {
     expect(() => writer.sign(1, 0, 0x0403, new Uint8Array(1000))).toThrow(RangeError)
     expect(() => writer.wrap(1, 'wrap', new Uint8Array(9000), new Uint8Array(80))).toThrow(RangeError)
     expect(() => writer.wrapped(1, new Uint8Array(3000))).toThrow(RangeError)
+    expect(() => writer.json(FRAME.configure, { keys: 'k'.repeat(9_000_000) })).toThrow(RangeError)
     expect(writer.empty).toBe(true)
   })
 })
