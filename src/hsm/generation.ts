@@ -45,7 +45,7 @@ export interface PlacedKey {
 export interface GenerationParts {
   readonly member: (hsm: HsmOptions, keys: readonly WantedKey[]) => Member
   readonly key: (wanted: CertificateKey, holders: readonly Holder[]) => PooledKey
-  /** A member that has given up, and may be replaced by one that tries again. */
+  /** A member that has given up, wholly or on a key, and may be replaced by one that tries again. */
   readonly spent: (seat: Seat) => boolean
 }
 

@@ -186,7 +186,9 @@ export class SigningService {
         {
           member: (hsm, keys) => this.#createMember(hsm, keys),
           key: (wanted, holders) => this.#createKey(wanted, holders, state.signing),
-          spent: ({ member, hsm }) => member.final && !this.#refusedPins.has(hsm),
+          // What was not on the token when it was opened may be there now.
+          spent: ({ member, hsm }) =>
+            (member.final || member.keys.unusable().length > 0) && !this.#refusedPins.has(hsm),
         },
         before,
       )

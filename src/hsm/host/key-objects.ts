@@ -1,11 +1,12 @@
 /** Finds the configured keys on the token and makes sure that they are the certificates' keys. */
 
 import { createPublicKey } from 'node:crypto'
+import { returnValue } from '../ckr.ts'
 import type { KeyPurpose } from '../key-use.ts'
 import { keySchemes, MECHANISMS, offeredSchemes } from '../mechanism.ts'
 import type { KeyMessage, KeyState } from '../messages.ts'
 import { keyFacts } from '../public-key.ts'
-import { CK, type Handle, type Template } from './pkcs11.ts'
+import { CK, type Handle, Pkcs11Error, type Template } from './pkcs11.ts'
 import { Problem, problemMessage } from './problem.ts'
 import type { Token } from './token.ts'
 
@@ -23,17 +24,21 @@ export interface OpenedKey {
   readonly key: KeyObject | undefined
   /** What the front process is told. */
   readonly state: KeyState
+  /** It was not the key: the same call may succeed a moment later. */
+  readonly hiccup: Pkcs11Error | undefined
 }
 
 /** Never throws: one key that cannot be used is no reason to do without the others. */
 export function openKey(token: Token, wanted: KeyMessage): OpenedKey {
   try {
     const key = findKey(token, wanted)
-    return { key, state: { schemes: key.schemes, compared: key.compared, problem: null } }
+    return { key, state: { schemes: key.schemes, compared: key.compared, problem: null }, hiccup: undefined }
   } catch (error) {
     return {
       key: undefined,
       state: { schemes: [], compared: false, problem: problemMessage(error) },
+      hiccup:
+        error instanceof Pkcs11Error && returnValue(error.rv).action !== 'fail-over' ? error : undefined,
     }
   }
 }

@@ -46,6 +46,8 @@ export class Recovery {
   #keys: readonly OpenedKey[] = []
   #state: 'opening' | 'signing' | 'climbing' | 'given-up' = 'opening'
   #openings = 0
+  /** Times in a row that keys could not be looked for properly. */
+  #hiccups = 0
   /** C_Initialize was called. */
   #started = false
   #doneAtMs = 0
@@ -190,6 +192,10 @@ export class Recovery {
   /** The public keys are compared again: a handle is no proof of what is behind it. */
   #findKeys(token: Token): void {
     const keys = this.#options.keys.map((key) => openKey(token, key))
+    const hiccup = keys.find((key) => key.hiccup !== undefined)?.hiccup
+    // Whoever is not found now is not looked for again while the host lives.
+    if (hiccup !== undefined && ++this.#hiccups < MAX_HICCUPS) throw hiccup
+    this.#hiccups = 0
     refuseSharedKeys(keys.map(({ key }) => key))
     const [first] = keys
     const hadSome = this.#keys.some(({ key }) => key !== undefined)
@@ -220,6 +226,8 @@ export class Recovery {
   }
 }
 
+// A key that fails like this each time is one that cannot be used, and no reason to do without the others.
+const MAX_HICCUPS = 3
 // With the pauses between them, about a second.
 const MAX_SILENT_OPENINGS = 5
 // Longer than a healthy C_Sign, shorter than the front process waits for a rung.

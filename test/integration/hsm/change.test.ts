@@ -154,6 +154,37 @@ test('gauges are those of the present member, not of one that is proved or has l
   expect((await running.metrics.hsmUp.get()).values).toEqual([])
 })
 
+test('keys that could not be looked for a moment ago are looked for again', async () => {
+  await running.service.close()
+  faults.set('C_FindObjectsInit rv CKR_FUNCTION_FAILED times 1')
+  running = testService({
+    hsms: [member()],
+    keys: [
+      { label: 'ec', spki: spki('ec') },
+      { label: 'rsa', spki: spki('rsa') },
+    ],
+  })
+
+  await running.service.start()
+
+  await eventually(() => running.service.problems().length === 0, 'both keys sign')
+})
+
+test('a key that was not on the token when it was opened is looked for again by the next change', async () => {
+  const later = token.generateKey({ label: 'later', id: '03', type: 'EC:prime256v1' })
+  token.tool(['--login', '--pin', token.pin, '--delete-object', '--type', 'privkey', '--id', '03'])
+  keys.set('later', later)
+  const first = running.service.change(state(['ec', 'later']))
+  await first.prove(LIMIT_MS).catch(() => {})
+  first.commit(LINGER_MS)
+  expect(running.service.problems()).toMatchObject([{ code: 'ERR_HSM_KEY_NOT_FOUND' }])
+
+  const again = running.service.change(state(['ec', 'later']))
+
+  expect(again.restarted).toEqual(['hsm-a'])
+  await again.abandon()
+})
+
 test('a PIN that was refused is not tried again by the next change, until its file has changed', async () => {
   const pinFile = join(hsm.directory, 'changing.pin')
   writeFileSync(pinFile, '00000000\n')
