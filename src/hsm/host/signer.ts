@@ -272,8 +272,12 @@ export class Signer {
 
   #wait(operation: Operation): void {
     this.#waiting.push(operation)
-    // A session that is returned drains the queue, except when none is out because too few were opened yet.
-    if (this.#drainScheduled || !operation.bench.sessions.mayGrow) return
+    this.#drainLater(operation.bench.sessions)
+  }
+
+  /** A session that is returned drains the queue, except when none is out because too few were opened yet. */
+  #drainLater(sessions: SessionPool): void {
+    if (this.#drainScheduled || !sessions.mayGrow) return
     this.#drainScheduled = true
     setImmediate(() => {
       this.#drainScheduled = false
@@ -285,6 +289,7 @@ export class Signer {
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
       if (this.#start(next)) continue
       this.#waiting.unshift(next)
+      this.#drainLater(next.bench.sessions)
       return
     }
   }
