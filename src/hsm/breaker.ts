@@ -19,14 +19,18 @@ export class Breaker {
   succeeded(nowMs: number): void {
     this.#failures = 0
     this.#busySinceMs = undefined
-    this.#silences = 0
+    this.answered(nowMs)
+  }
+
+  /** It has said something, which is no reason to rest. */
+  answered(nowMs: number): void {
     this.#lastAnswerMs = nowMs
+    this.#silences = 0
   }
 
   /** @returns true when it is time to rest. */
   failed(nowMs: number): boolean {
-    this.#lastAnswerMs = nowMs
-    this.#silences = 0
+    this.answered(nowMs)
     return ++this.#failures >= FAILURES_TO_OPEN
   }
 

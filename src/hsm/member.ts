@@ -434,7 +434,7 @@ export class Member {
     // What one scheme or one message cannot have says nothing of the others: clients choose the scheme, and must not
     // be able to open a breaker with it.
     const counts = error.code !== 'ERR_HSM_MECHANISM' && error.code !== 'ERR_HSM_REFUSED'
-    const opens = busy ? this.#busy() : counts && this.#breaker.failed(performance.now())
+    const opens = this.#opensBreaker({ test: attempt.test, counts, busy })
     this.#note(error)
     if (this.#state === 'up' && opens) this.#rest(error)
     else if (
@@ -461,12 +461,19 @@ export class Member {
     return wrapFailureError(this.name, this.#wrappingKeyUri, failure)
   }
 
-  /** @returns true when it has said nothing else for too long. */
-  #busy(): boolean {
+  /** A failed signature: @returns true when it is time to rest. */
+  #opensBreaker({ test, counts, busy }: { test: boolean; counts: boolean; busy: boolean }): boolean {
     const nowMs = performance.now()
-    this.metrics.throttled.inc()
-    this.#limit.throttled(nowMs)
-    return this.#breaker.busy(nowMs)
+    if (busy) {
+      this.metrics.throttled.inc()
+      this.#limit.throttled(nowMs)
+    }
+    // One key that is set aside fails all its tests, and is no reason to do without the others.
+    if (test) {
+      this.#breaker.answered(nowMs)
+      return false
+    }
+    return busy ? this.#breaker.busy(nowMs) : counts && this.#breaker.failed(nowMs)
   }
 
   #setSessions(open: number, limit: number): void {

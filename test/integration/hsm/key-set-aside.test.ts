@@ -14,6 +14,7 @@ import { SoftHsm, type SoftToken } from '../../support/softhsm.ts'
 const hsm = new SoftHsm()
 const faults = new Faults(hsm, 'hsm-b')
 const CKM_ECDSA = 0x1041
+const CKM_RSA_PKCS_PSS = 0x0d
 let token: SoftToken
 let keys: readonly { readonly label: string; readonly spki: Uint8Array }[]
 let running: TestService | undefined
@@ -123,6 +124,34 @@ test('a test signature that fails once when a member comes up costs its key no m
 
   expect(status()).toMatchObject({ state: 'up', keys: [{ state: 'set-aside' }, { state: 'ready' }] })
   await eventually(() => status().keys[0]?.state === 'ready', 'the key is ready', 1_000)
+})
+
+test('a member that is asked for nothing stays up while one of its keys is tested in vain', async () => {
+  const { service, lines } = await start(['hsm-b'])
+  faults.set(`C_SignInit rv CKR_DEVICE_ERROR mechanism ${CKM_ECDSA}`)
+  const failing = Array.from({ length: 4 }, () => signUntil(service.key(0), () => false, 1).catch(() => {}))
+  await eventually(() => status().keys[0]?.state === 'set-aside', 'the key is set aside')
+  await Promise.all(failing)
+  const before = stateChanges(lines).length
+
+  const tests = faults.calls('C_SignInit')
+  await eventually(() => faults.calls('C_SignInit') >= tests + 5, 'five tests have failed', 15_000)
+
+  expect(stateChanges(lines).slice(before)).toEqual([])
+}, 25_000)
+
+test('a member comes up whose keys fail more tests at once than it opens sessions in a turn', async () => {
+  const more = ['03', '04'].map((id) => {
+    return { label: `rsa${id}`, spki: token.generateKey({ label: `rsa${id}`, id, type: 'rsa:2048' }) }
+  })
+  faults.set(`C_SignInit rv CKR_MECHANISM_INVALID mechanism ${CKM_RSA_PKCS_PSS}`)
+  const hsms = [token.hsmOptions({ name: 'hsm-b', sessions: 32, ...faults.options })]
+  running = testService({ hsms, keys: [...keys.slice(1), ...more] })
+
+  expect(await running.service.start()).toEqual([])
+
+  expect(status()).toMatchObject({ state: 'up', restarts: 0 })
+  expect(running.service.key(2).schemes.map(({ name }) => name)).toContain('rsa_pkcs1_sha256')
 })
 
 async function start(names: readonly string[]): Promise<TestService> {
