@@ -167,7 +167,7 @@ export const CODES = {
   ERR_TLS_LISTEN: { fault: 'operator', retryable: false, exit: 69 },
   ERR_HSM_MODULE: { fault: 'operator', retryable: true, exit: 69 },
   ERR_HSM_TOKEN_NOT_FOUND: { fault: 'operator', retryable: true, exit: 69 },
-  ERR_HSM_PIN: { fault: 'operator', retryable: false, exit: 69 },
+  ERR_HSM_PIN: { fault: 'operator', retryable: true, exit: 69 },
   ERR_HSM_KEY_NOT_FOUND: { fault: 'operator', retryable: true, exit: 69 },
   ERR_HSM_KEY_MISMATCH: { fault: 'operator', retryable: true, exit: 69 },
   ERR_HSM_MECHANISM: { fault: 'operator', retryable: true, exit: 69 },

@@ -24,8 +24,8 @@
 //   * reboot <n>                      when n has changed: all sessions and objects of before are invalid
 //   * logout <n>                      when n has changed: nobody is logged in any more
 //
-// each followed by nothing (always), `times <n>` (n calls of this process since the file was read),
-// `probability <p>`, or for C_SignInit `mechanism <number>` (keys of one kind).
+// each followed by nothing (always), `times <n>` (n calls of this process since the file was read), `after <n>`
+// (all calls of this process but the first n), `probability <p>`, or for C_SignInit `mechanism <number>` (keys of one kind).
 //
 // Threads: any number may call at once, and no lock is held while waiting, so that sessions run in parallel
 // as with a networked HSM. The rules are an immutable list behind an atomic pointer; a list that was replaced
@@ -53,6 +53,7 @@ typedef struct Rule {
   char effect[24];
   double from;  // delay: us; rv, exit, flags, cap, rate, reboot, logout: the number
   double to;
+  atomic_long spared;  // calls it does not apply to yet
   atomic_long left;    // calls it still applies to
   double probability;  // 1: always
   CK_ULONG mechanism;  // of a C_SignInit; kAnyMechanism: whatever the call
@@ -117,14 +118,18 @@ static Rule *ParseRule(char *line) {
   snprintf(rule->effect, sizeof rule->effect, "%s", effect);
   rule->probability = 1;
   rule->mechanism = kAnyMechanism;
+  atomic_init(&rule->spared, 0);
   atomic_init(&rule->left, -1);
   for (char *word = strtok_r(NULL, " \t\r\n", &save); word != NULL; word = strtok_r(NULL, " \t\r\n", &save)) {
     if (word[0] == '#') break;
-    if (strcmp(word, "times") == 0 || strcmp(word, "probability") == 0 || strcmp(word, "mechanism") == 0) {
+    if (strcmp(word, "times") == 0 || strcmp(word, "after") == 0 || strcmp(word, "probability") == 0 ||
+        strcmp(word, "mechanism") == 0) {
       char *value = strtok_r(NULL, " \t\r\n", &save);
       if (value == NULL) break;
       if (word[0] == 't') {
         atomic_init(&rule->left, atol(value));
+      } else if (word[0] == 'a') {
+        atomic_init(&rule->spared, atol(value));
       } else if (word[0] == 'm') {
         rule->mechanism = strtoul(value, NULL, 0);
       } else {
@@ -195,6 +200,7 @@ static bool Applies(Rule *rule, const char *call) {
   if (strcmp(rule->call, "*") != 0 && strcmp(rule->call, call) != 0) return false;
   if (rule->mechanism != kAnyMechanism && rule->mechanism != asked_mechanism) return false;
   if (rule->probability < 1 && Random() >= rule->probability) return false;
+  if (atomic_load(&rule->spared) > 0 && atomic_fetch_sub(&rule->spared, 1) > 0) return false;
   if (atomic_load(&rule->left) < 0) return true;
   // Counts down to 0 exactly, also when several threads meet here.
   long left = atomic_load(&rule->left);

@@ -7,7 +7,7 @@
 import type { MemberState } from './status.ts'
 
 export const WAYS: Readonly<Record<Exclude<MemberState, 'closed'>, readonly MemberState[]>> = {
-  down: ['starting'],
+  down: ['starting', 'failed'],
   starting: ['proving', 'recovering', 'down', 'failed'],
   proving: ['up', 'resting', 'recovering', 'down', 'failed'],
   up: ['resting', 'recovering', 'down', 'failed'],

@@ -37,6 +37,8 @@ export interface MemberOptions {
   readonly hangMs: number
   readonly log: Log
   readonly metrics: MemberMetrics
+  /** Its PIN as it is now was refused, by this host or one of another configuration: it must not be tried again. */
+  readonly refusedPin: () => HsmError | undefined
   /** Told of every login and every test signature; those of connections are told by the key. */
   readonly onUse: (use: KeyUse) => void
   /** Signatures that wait may find more here than before: a free session, a member that is up, or one that never will be. */
@@ -269,6 +271,18 @@ export class Member {
   }
 
   #spawn(): void {
+    const refused = this.#options.refusedPin()
+    if (refused !== undefined) {
+      this.#note(refused)
+      this.#options.log.error(
+        { hsm: this.name, code: refused.code },
+        `${refused.message}; out of service until then`,
+      )
+      this.#enter('failed')
+      this.#endFirstTry()
+      this.#options.onChange(this)
+      return
+    }
     const limitMs = this.#openingLimit.ms
     this.#enter('starting', limitMs, () =>
       this.#killHung(`the module was not ready after ${Math.round(limitMs)} ms`),

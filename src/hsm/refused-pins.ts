@@ -24,12 +24,18 @@ export class RefusedPins {
 
   /** @throws {HsmError} `ERR_HSM_PIN` when it would be the PIN that was refused. */
   check(hsm: HsmOptions): void {
-    if (!this.has(hsm)) return
+    const error = this.error(hsm)
+    if (error !== undefined) throw error
+  }
+
+  /** What there is to say when it would be the PIN that was refused. */
+  error(hsm: HsmOptions): HsmError | undefined {
+    if (!this.has(hsm)) return undefined
     const cure =
       'file' in hsm.pin
         ? `put the right one into ${hsm.pin.file}, then reload`
         : `${hsm.pin.env} cannot change while Sealgate runs: restart it, or name a file`
-    throw new HsmError(
+    return new HsmError(
       'ERR_HSM_PIN',
       `hsm "${hsm.name}": its PIN was refused, and is not tried again as it would lock the token: ${cure}`,
       { hsm: hsm.name },

@@ -237,6 +237,7 @@ export class SigningService {
       },
       log: options.log,
       metrics,
+      refusedPin: () => this.#refusedPins.error(hsm),
       onUse: (use) => {
         if (use.kind === 'login') {
           metrics.loggedIn(use.result)

@@ -17,6 +17,8 @@ export class Login {
   #pin: string | undefined
   #untold = false
   #state: 'untried' | 'tried' | 'accepted' = 'untried'
+  /** Also an accepted PIN: it has been changed, or has expired. */
+  #refused: Problem | undefined
 
   constructor(options: Pick<ConfigureMessage, 'pin' | 'userType'>) {
     this.#options = options
@@ -32,13 +34,14 @@ export class Login {
    *
    * @returns true when the token has accepted the PIN now: handles of private objects from before are invalid
    *   (PKCS#11 v3.1, C_Logout). False when somebody was logged in, or nobody has to be.
-   * @throws {Problem} final when the PIN was refused or must not be tried.
+   * @throws {Problem} final when the PIN was refused, now or before, or must not be tried.
    */
   perform(module: Pkcs11Module, slot: Handle, session: Handle): boolean {
     this.#pin ??= readPin(this.#options.pin)
     const { flags } = module.tokenInfo(slot)
     if ((flags & CK.CKF_LOGIN_REQUIRED) === 0) return false
     refuseToRisk(flags)
+    if (this.#refused !== undefined) throw this.#refused
     if (this.spent) throw new Problem('ERR_HSM_FAILED', 'the PIN was tried once and not accepted')
     this.#state = this.#state === 'accepted' ? 'accepted' : 'tried'
     try {
@@ -60,11 +63,21 @@ export class Login {
     return accepted
   }
 
-  /** The login that a key with CKA_ALWAYS_AUTHENTICATE wants between C_SignInit and C_Sign. */
+  /**
+   * The login that a key with CKA_ALWAYS_AUTHENTICATE wants between C_SignInit and C_Sign.
+   *
+   * @throws {Problem} final when the PIN was refused before or must not be tried; a Pkcs11Error when it is refused now.
+   */
   performForSignature(module: Pkcs11Module, slot: Handle, session: Handle): void {
+    if (this.#refused !== undefined) throw this.#refused
     this.#pin ??= readPin(this.#options.pin)
     refuseToRisk(module.tokenInfo(slot).flags)
-    module.login(session, CK.CKU_CONTEXT_SPECIFIC, this.#pin)
+    try {
+      module.login(session, CK.CKU_CONTEXT_SPECIFIC, this.#pin)
+    } catch (error) {
+      if (error instanceof Pkcs11Error) this.#refusal(error)
+      throw error
+    }
   }
 
   /** What C_Login returned, as the end of this member if it says anything about the PIN. */
@@ -73,11 +86,12 @@ export class Login {
     if (action !== 'stop') return cause
     const { pin } = this.#options
     const source = 'file' in pin ? `file ${pin.file}` : `variable ${pin.env}`
-    return new Problem(
+    this.#refused = new Problem(
       code,
       `the token refused the PIN from ${source} (${name}); it was tried once and will not be tried again`,
       { cause, final: true },
     )
+    return this.#refused
   }
 }
 

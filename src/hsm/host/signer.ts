@@ -262,8 +262,11 @@ export class Signer {
       call: failedCall(known?.call),
       reason: 'call',
     })
-    if (known === undefined || returnValue(known.rv).action === 'stop') this.#answers.fatal(error)
-    else this.#health.failed(known, operation.key)
+    if (known === undefined || returnValue(known.rv).action === 'stop') {
+      // What waits must not try again what the token has just refused.
+      this.suspend()
+      this.#answers.fatal(error)
+    } else this.#health.failed(known, operation.key)
   }
 
   #refuse(request: number, reason: FailedReason): void {

@@ -10,7 +10,15 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest
 import { WAYS } from '../../../src/hsm/member-life.ts'
 import type { HsmStatus } from '../../../src/hsm/signing-service.ts'
 import { Faults } from '../../support/p11-faults.ts'
-import { eventually, signUntil, stateChanges, type TestService, testService } from '../../support/signing.ts'
+import {
+  eventually,
+  firstScheme,
+  signRequest,
+  signUntil,
+  stateChanges,
+  type TestService,
+  testService,
+} from '../../support/signing.ts'
 import { SoftHsm, type SoftToken } from '../../support/softhsm.ts'
 
 const FINAL_TRY = 0x20000
@@ -157,6 +165,62 @@ describe('in a recovery', () => {
     expect(status().pid).toBe(host)
     expect(logins()).toBe(1 + 1 + faults.callers('C_Initialize').filter((pid) => pid === host).length - 1)
   })
+})
+
+describe('a key that wants a login for every signature', () => {
+  let always: Uint8Array
+
+  beforeAll(() => {
+    always = token.generateKey({ label: 'always', id: '02', type: 'EC:prime256v1', alwaysAuthenticate: true })
+  })
+
+  test('a PIN that is refused is tried once, however many signatures wait; another member makes them', async () => {
+    const hsms = [
+      token.hsmOptions({ name: 'hsm-b', sessions: 32, ...faults.options }),
+      token.hsmOptions({ name: 'hsm-a' }),
+    ]
+    running = testService({ hsms, keys: [{ label: 'always', spki: always }] })
+    expect(await running.service.start()).toEqual([])
+    const before = faults.calls('C_Login')
+
+    // The first turn opens no more than a few sessions: it is changed when the others wait.
+    faults.set('C_Login rv CKR_PIN_INCORRECT after 4')
+    const key = running.service.key(0)
+    const signatures = Array.from({ length: 16 }, () => key.sign(signRequest(firstScheme(key))))
+    for (const signature of await Promise.all(signatures)) expect(signature.length).toBeGreaterThan(60)
+    await eventually(() => status().state === 'failed', 'hsm-b has given up')
+
+    expect(faults.calls('C_Login') - before).toBe(4 + 1)
+  })
+})
+
+test('a PIN that the host of a new configuration was refused is not tried by the next host of the old one', async () => {
+  await start()
+  const { pid } = status()
+  faults.set('C_Login rv CKR_PIN_INCORRECT')
+  const state = {
+    hsms: [token.hsmOptions({ name: 'hsm-a' }), token.hsmOptions({ name: 'hsm-b', ...faults.options })],
+    keys: [...Array.from({ length: 2 }).keys()].map((index) => ({
+      key: {
+        label: 'ec',
+        id: undefined,
+        uri: `pkcs11:object=ec;x-index=${index}`,
+        hsms: index === 0 ? ['hsm-a', 'hsm-b'] : ['hsm-b'],
+      },
+      spki,
+    })),
+    signing: { timeoutMs: 2000, queue: 1024, hedge: 'auto', verify: 'auto' },
+  } as const
+  const change = running.service.change(state)
+  await change.prove(5000).catch(() => {})
+  await change.abandon()
+  expect(logins()).toBe(2)
+
+  process.kill(pid ?? 0, 'SIGKILL')
+  await eventually(() => status().state === 'failed', 'hsm-b has given up')
+
+  expect(logins()).toBe(2)
+  expect(status().lastError?.message).toMatch(/its PIN was refused, and is not tried again/)
 })
 
 /** hsm-a signs whatever becomes of hsm-b. */
