@@ -31,6 +31,8 @@ export class Checkpoints {
   #records = 0
   #timer: NodeJS.Timeout | undefined
   #signing: Promise<void> | undefined
+  /** Another one fell due while one was being signed: that one does not cover what it was for. */
+  #again = false
   #failed = false
   #closed = false
 
@@ -44,18 +46,23 @@ export class Checkpoints {
   recorded(): void {
     this.#records++
     if (this.#closed) return
-    const { everyMs, everyRecords } = this.#options.checkpoint
     // One that failed is not tried again with every signature.
-    if (this.#records >= everyRecords && !this.#failed) this.soon()
-    else this.#timer ??= setTimeout(() => this.soon(), everyMs)
-    this.#timer?.unref()
+    if (this.#records >= this.#options.checkpoint.everyRecords && !this.#failed) this.soon()
+    else this.#later()
   }
 
-  /** Signs the head as it is now, unless that is being done already. */
+  /** Signs the head as it is now, or as it is when the one has ended that is being signed. */
   soon(): void {
     if (this.#closed) return
-    this.#signing ??= this.#sign().finally(() => {
+    if (this.#signing !== undefined) {
+      this.#again = true
+      return
+    }
+    this.#again = false
+    this.#signing = this.#sign().finally(() => {
       this.#signing = undefined
+      if (this.#again && !this.#failed) this.soon()
+      else if (this.#failed || this.#records > 0) this.#later()
     })
   }
 
@@ -83,9 +90,16 @@ export class Checkpoints {
     } catch (error) {
       this.#records += covered
       this.#tell(error)
-      if (!this.#closed)
-        this.#timer ??= setTimeout(() => this.soon(), this.#options.checkpoint.everyMs).unref()
     }
+  }
+
+  #later(): void {
+    if (this.#closed) return
+    // A signature may take longer than the interval: a timer that was left here after it fired would be the last one.
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined
+      this.soon()
+    }, this.#options.checkpoint.everyMs).unref()
   }
 
   async #ask(head: Head): Promise<{ key: object; scheme: string; signature: string }> {
