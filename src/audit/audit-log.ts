@@ -89,7 +89,7 @@ export class AuditLog {
         healed: (error, sinceMs) => this.#healed(error, sinceMs),
       },
     })
-    if (place.torn !== undefined) this.#writer.push('\n')
+    if (place.unended) this.#writer.push('\n')
     options.metrics.auditUp.set(1)
     // A limit on file sizes is to be an error of a write like any other, not the end of the process (setrlimit(2)).
     process.on('SIGXFSZ', ignoreSignal)

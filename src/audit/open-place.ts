@@ -11,7 +11,9 @@ export interface Place {
   readonly lock: FileLock
   readonly file: LogFile
   readonly head: Head
-  /** The file ends in the middle of a line; what is written next begins with a newline. */
+  /** A newline is missing at the end of the file; what is written next begins with it. */
+  readonly unended: boolean
+  /** What the file ends with, if that is no record; the next one says so. */
   readonly torn: Torn | undefined
   /** Where a file is now whose last record was changed; nothing is anchored in it. */
   readonly damaged: string | undefined
@@ -34,15 +36,21 @@ export async function openPlace(path: string): Promise<Place> {
 async function openFile(path: string): Promise<Omit<Place, 'lock'>> {
   const file = await LogFile.open(path)
   if (file.size > 0) {
-    const { head, torn, damaged } = await readTail(path)
+    const { head, unended, torn, damaged } = await readTail(path)
     if (damaged) {
       await file.close()
       const kept = await moveAside(path)
-      return { file: await LogFile.open(path), head: NO_HEAD, torn: undefined, damaged: kept }
+      return { ...WHOLE, file: await LogFile.open(path), head: NO_HEAD, damaged: kept }
     }
-    return { file, head: head ?? (await headOfRotated(path)), torn, damaged: undefined }
+    return {
+      file,
+      head: unended ?? head ?? (await headOfRotated(path)),
+      unended: unended !== undefined || torn !== undefined,
+      torn,
+      damaged: undefined,
+    }
   }
-  return { file, head: await headOfRotated(path), torn: undefined, damaged: undefined }
+  return { ...WHOLE, file, head: await headOfRotated(path) }
 }
 
 /** A crash between a rotation and the first record after it: the chain ends in the file before. */
@@ -51,3 +59,5 @@ async function headOfRotated(path: string): Promise<Head> {
   if (latest === undefined) return NO_HEAD
   return (await readTail(latest.path)).head ?? NO_HEAD
 }
+
+const WHOLE = { unended: false, torn: undefined, damaged: undefined }

@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto'
 import { open } from 'node:fs/promises'
 
 import type { Head } from './chain.ts'
-import { MAX_LINE_BYTES, openLine } from './record.ts'
+import { MAX_LINE_BYTES, openLine, type SealedLine } from './record.ts'
 
 /** The bytes of a record that was not written to its end. Recorded, so that `verify` knows them from an edit. */
 export interface Torn {
@@ -13,9 +13,11 @@ export interface Torn {
 }
 
 export interface Tail {
-  /** Of the last whole record; undefined when there is none. */
+  /** Of the last record that has its newline; undefined when there is none. */
   readonly head: Head | undefined
-  /** What stands behind it and is no record; undefined when the file ends with a newline. */
+  /** Of a record behind it that lacks its newline and nothing else. With that, it is the head. */
+  readonly unended: Head | undefined
+  /** What stands behind it and is no record; undefined when there is nothing. */
   readonly torn: Torn | undefined
   /** The last record is not what it was: nothing may be anchored in it. */
   readonly damaged: boolean
@@ -42,6 +44,21 @@ export async function firstSeq(path: string): Promise<number | undefined> {
 
 /** @param whole the bytes are the whole file, not only its end. */
 export function tailOf(bytes: Buffer, whole: boolean): Tail {
+  const ended = endedTail(bytes, whole)
+  const { head, damaged } = ended
+  const record = openLine(bytes.subarray(bytes.lastIndexOf(LINE_FEED) + 1))
+  // With the newline that it is to get, `verify` takes it for a record: no other one may have its number.
+  if (damaged || record === undefined || record.hash !== record.computed || !follows(record, head)) {
+    return { ...ended, unended: undefined }
+  }
+  return { head, unended: { seq: record.seq, hash: record.hash }, torn: undefined, damaged }
+}
+
+function follows({ seq, prev }: SealedLine, head: Head | undefined): boolean {
+  return head === undefined || (seq === head.seq + 1 && prev === head.hash)
+}
+
+function endedTail(bytes: Buffer, whole: boolean): Omit<Tail, 'unended'> {
   let end = bytes.length
   // From the last line back to the first record that is one.
   for (;;) {

@@ -41,8 +41,8 @@ export class Journal {
     if (audit === undefined) return new Journal(options, undefined)
     const place = await openPlace(journalFile(audit.file))
     const journal = new Journal(options, place)
-    const { torn, damaged } = place
-    if (torn !== undefined) await place.file.append(Buffer.from('\n'))
+    const { unended, torn, damaged } = place
+    if (unended) await place.file.append(Buffer.from('\n'))
     const configFacts = config && { file: config.file, sha256: sha256(config.text) }
     const process_ = {
       version: packageVersion(),

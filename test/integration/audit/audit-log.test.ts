@@ -8,10 +8,12 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { pino } from 'pino'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 
@@ -20,6 +22,7 @@ import { AuditedKey } from '../../../src/audit/audited-key.ts'
 import type { AuditOptions } from '../../../src/audit/options.ts'
 import { type Verification, verifyFiles } from '../../../src/audit/verify.ts'
 import type { KeyUse } from '../../../src/hsm/key-use.ts'
+import { Journal } from '../../../src/keys/journal.ts'
 import { createMetrics, type Metrics } from '../../../src/metrics/metrics.ts'
 import { SIGNATURE_SCHEMES } from '../../../src/signing.ts'
 import { MemoryKey } from '../../support/memory-key.ts'
@@ -81,6 +84,30 @@ test('a chain goes on in the next process, also when a crash came between two fi
   await (await start({})).close()
 
   expect(await verify()).toMatchObject({ ok: true, starts: 3, records: 6 })
+})
+
+test('a record that a crash left without its newline is the one that the next start follows', async () => {
+  await (await start({})).close()
+  truncateSync(file, statSync(file).size - 1)
+  await (await start({})).close()
+  expect(await verify()).toMatchObject({ findings: [], starts: 2, records: 4, torn: 0 })
+
+  // Also as the first one of its file.
+  const lines = readFileSync(file, 'utf8').split('\n')
+  writeFileSync(`${file}.000001`, `${lines.slice(0, 3).join('\n')}\n`)
+  writeFileSync(file, lines[3] ?? '')
+  await (await start({})).close()
+  expect(await verify()).toMatchObject({ findings: [], starts: 3, records: 6, torn: 0 })
+})
+
+test('the journal of key management follows such a record, too', async () => {
+  const options = { audit: auditOptions({}), hsms: [], config: undefined, command: { name: 'keys list' } }
+  const journal = join(directory, 'keys-audit.jsonl')
+  await (await Journal.open(options)).close()
+  truncateSync(journal, statSync(journal).size - 1)
+  await (await Journal.open(options)).close()
+
+  expect(await verify([basename(journal)])).toMatchObject({ findings: [], starts: 2, records: 4, torn: 0 })
 })
 
 test('a process that was killed leaves a lock that holds nobody up; a live one does', async () => {
@@ -183,16 +210,7 @@ test('another file in its place is kept, and not written to', async () => {
 async function start(options: Partial<AuditOptions>): Promise<AuditLog> {
   metrics = createMetrics()
   const log = await AuditLog.open({
-    audit: {
-      file,
-      rotateBytes: 1_000_000,
-      keep: undefined,
-      fsync: 'never',
-      overflow: 'count',
-      bufferBytes: 1_000_000,
-      checkpoint: undefined,
-      ...options,
-    },
+    audit: auditOptions(options),
     version: '0.0.0',
     config: { file: 'sealgate.yaml', sha256: '0'.repeat(64) },
     log: pino({ level: 'silent' }),
@@ -200,6 +218,19 @@ async function start(options: Partial<AuditOptions>): Promise<AuditLog> {
   })
   open.add(log)
   return log
+}
+
+function auditOptions(options: Partial<AuditOptions>): AuditOptions {
+  return {
+    file,
+    rotateBytes: 1_000_000,
+    keep: undefined,
+    fsync: 'never',
+    overflow: 'count',
+    bufferBytes: 1_000_000,
+    checkpoint: undefined,
+    ...options,
+  }
 }
 
 function use(n: number): KeyUse {
