@@ -44,6 +44,14 @@ afterEach(async () => {
   rmSync(directory, { recursive: true, force: true })
 })
 
+test('a log is verified while it is written, with the lock among the files that a shell names', async () => {
+  const log = await start()
+  log.record(use(1))
+  await written(log)
+
+  expect(await verify(readdirSync(directory))).toMatchObject({ ok: true, records: 2, findings: [] })
+})
+
 test('full files get numbers, and one chain runs through all of them', async () => {
   const log = await start({ rotateBytes: 20_000 })
   for (let n = 0; n < 300; n++) {
