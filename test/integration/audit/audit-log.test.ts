@@ -45,7 +45,7 @@ afterEach(async () => {
 })
 
 test('a log is verified while it is written, with the lock among the files that a shell names', async () => {
-  const log = await start()
+  const log = await start({})
   log.record(use(1))
   await written(log)
 
