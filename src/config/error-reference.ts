@@ -229,7 +229,7 @@ export const ERROR_REFERENCE = {
     cure: 'Look at the servers; the lines before say what failed.',
   },
   ERR_REQUEST_MALFORMED: {
-    means: 'The client sent something that is not HTTP.',
+    means: 'The client sent something that is not HTTP, or a path that servers read differently.',
     cure: 'None on this side.',
   },
   ERR_REQUEST_TIMEOUT: {

@@ -19,7 +19,9 @@ const routeSchema = z
         path: text()
           .regex(/^\//, 'must start with "/"')
           .optional()
-          .describe('Prefix of the path, starts with `/`. Absent: every path.'),
+          .describe(
+            'Prefix of the path, starts with `/`; case matters, spelling does not: `/%61`, `//a` and `/x/../a` are `/a` here. Upstreams get paths as they came. Absent: every path.',
+          ),
       })
       .optional()
       .describe('What the route is for. Absent: every request.'),
@@ -28,7 +30,7 @@ const routeSchema = z
       .literal('require')
       .optional()
       .describe(
-        'require: a request on a connection without a client certificate gets a 403. The listener must ask for one.',
+        'require: a request on a connection without a client certificate gets a 403. The listener must ask for one. A path that servers read differently (`..`, a fragment) then gets a 400 without one on all routes, and `%2F`, `%5C` and `\\` count as slashes as well. A server that cuts `;parameters`, decodes twice or ignores case belongs behind a listener that requires certificates.',
       ),
   })
   .meta({ title: 'listeners[].routes[]' })

@@ -35,7 +35,7 @@ export interface ClientFields {
 export interface Route {
   /** Lower case, exact or one-label wildcard (`*.example.com`); undefined matches every host. */
   readonly host: string | undefined
-  /** Path prefix, starts with `/`; undefined matches every path. */
+  /** Path prefix, starts with `/`, in any spelling (path.ts); undefined matches every path. */
   readonly path: string | undefined
   /** Name of an upstream. */
   readonly upstream: string

@@ -3,7 +3,7 @@
  * claims about where it comes from replaced, framing and Host checked.
  *
  * Works on the flat name/value list as received; one pass, no header object. The path is forwarded exactly
- * as it came (no decoding, no dot segments resolved): what was routed is what the upstream sees.
+ * as it came (no decoding, no dot segments resolved); path.ts is what routes make of it.
  */
 
 import { RequestError } from '../errors.ts'

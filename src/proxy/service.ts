@@ -11,7 +11,8 @@ import type { Downstream } from './downstream.ts'
 import { Exchange } from './exchange.ts'
 import type { HttpListenerOptions } from './options.ts'
 import { OwnAnswer } from './own-answer.ts'
-import { type RequestStart, requestHead } from './request-head.ts'
+import { otherReading } from './path.ts'
+import { type RequestHead, type RequestStart, requestHead } from './request-head.ts'
 import type { RequestRecorder } from './request-record.ts'
 import type { Router } from './router.ts'
 
@@ -33,10 +34,13 @@ export interface ServiceOptions {
 export class Service {
   #options: ServiceOptions
   #reservedFields: ReadonlySet<string>
+  /** A route requires a client certificate; others may not. */
+  #asksSome: boolean
 
   constructor(options: ServiceOptions) {
     this.#options = options
     this.#reservedFields = new Set(options.listener.reservedFields)
+    this.#asksSome = asksSome(options.listener)
   }
 
   get listener(): HttpListenerOptions {
@@ -60,6 +64,7 @@ export class Service {
   change(options: ServiceOptions): void {
     this.#options = options
     this.#reservedFields = new Set(options.listener.reservedFields)
+    this.#asksSome = asksSome(options.listener)
   }
 
   /** @param rawHeaders flat name/value list as received. */
@@ -76,14 +81,27 @@ export class Service {
       if (belongs?.(serverName, head.host) === false) throw misdirected(head.host, serverName)
       const target = route(head.host, head.path)
       if (target === undefined) throw noRoute(head.host)
-      if (target.requireClientCertificate && downstream.connection.facts.clientCertificate === undefined)
-        throw certificateRequired()
+      if (downstream.connection.facts.clientCertificate === undefined) this.#checkWithout(head, target)
       new Exchange({ head, downstream, upstream: target.upstream, recorder }).start()
     } catch (error) {
       if (!(error instanceof SealgateError)) throw error
       OwnAnswer.send({ recorder, downstream, start, failure: error })
     }
   }
+
+  /** A request without a client certificate: whatever its path names for the upstream must be open to it. */
+  #checkWithout(head: RequestHead, target: RouteTarget): void {
+    if (target.requireClientCertificate) throw certificateRequired()
+    if (!this.#asksSome) return
+    const path = otherReading(head.path)
+    if (path === undefined) return
+    if (path === 'ambiguous') throw ambiguous()
+    if (this.#options.route(head.host, path)?.requireClientCertificate) throw certificateRequired()
+  }
+}
+
+function asksSome({ routes }: HttpListenerOptions): boolean {
+  return routes.some(({ requireClientCertificate }) => requireClientCertificate)
 }
 
 /** A tunnel through us is not on offer; TRACE would show a page's script what it must not see. */
@@ -103,6 +121,13 @@ function misdirected(host: string, serverName: string | undefined): RequestError
 
 function noRoute(host: string): RequestError {
   return new RequestError('ERR_REQUEST_NO_ROUTE', `no route serves host "${host}" with this path`)
+}
+
+function ambiguous(): RequestError {
+  return new RequestError(
+    'ERR_REQUEST_MALFORMED',
+    'the request has a path that servers read differently, and a route of the listener requires a client certificate',
+  )
 }
 
 function certificateRequired(): RequestError {

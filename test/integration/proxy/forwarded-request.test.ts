@@ -129,3 +129,44 @@ test('routes choose the upstream by host and path; no route is 404 and names no 
   expect(front.lines.filter((line) => line.status === 404)).toHaveLength(2)
   expect(front.lines.at(-1)).toMatchObject({ code: 'ERR_REQUEST_NO_ROUTE' })
 })
+
+test('a route that requires a certificate does so however its path is spelled', async () => {
+  await using upstream = await echo()
+  await using front = await startFront({
+    upstreams: { web: [upstream.port] },
+    routes: [
+      { host: undefined, path: '/admin', upstream: 'web', requireClientCertificate: true },
+      { host: undefined, path: undefined, upstream: 'web' },
+    ],
+  })
+  const status = async (path: string) => {
+    const request = `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`
+    return Number((await sendRaw(front.http1Port, request)).text.slice(9, 12))
+  }
+
+  const guarded = [
+    '/admin',
+    '//admin',
+    '/%61dmin',
+    '/./admin',
+    '/x/../admin',
+    '/%2fadmin',
+    '/\\admin',
+    '/%5Cadmin/',
+  ]
+  for (const path of guarded) expect(await status(path), path).toBe(403)
+  const ambiguous = [
+    '/admin//../x',
+    '/admin/../x',
+    '/x%2f..%2fadmin',
+    '/x\\..\\admin',
+    '/x/..;/admin',
+    '/x#/../../admin',
+  ]
+  for (const path of ambiguous) expect([400, 403], path).toContain(await status(path))
+  expect(upstream.requests).toHaveLength(0)
+
+  const open = ['/x%2fadmin', '/%7Ex//y/.', '/ADMIN', '/x?/../admin']
+  for (const path of open) expect(await status(path), path).toBe(200)
+  expect(upstream.requests.map(({ url }) => url)).toEqual(open)
+})

@@ -33,11 +33,20 @@ test('case, port and the final dot of a host are of no matter', () => {
   expect(hostname('')).toBe('')
 })
 
-test('the path is compared as it came: dots and escapes are not resolved', () => {
+test('the path is compared in one form, however it is spelled; case matters', () => {
   const find = router(route(undefined, '/admin', 'admin'), route(undefined, '/', 'web'))
 
-  expect(find('x', '/admin/../')).toBe('admin')
-  expect(find('x', '/%61dmin')).toBe('web')
+  for (const path of ['//admin', '/%61dmin', '/./admin', '/x/../admin', '/%2e/admin', '/x/%2E%2e//admin?/..'])
+    expect(find('x', path), path).toBe('admin')
+  for (const path of ['/admin/../', '/ADMIN', '/x%2fadmin', '/?/admin'])
+    expect(find('x', path), path).toBe('web')
+})
+
+test('a path of the configuration may be spelled as one likes, too', () => {
+  const find = router(route(undefined, '/caf\u00e9%20//x', 'both'))
+
+  for (const path of ['/caf%c3%a9%20/x', '/caf\u00c3\u00a9%20/%78'])
+    expect(find('x', path), path).toBe('both')
 })
 
 test('a route without conditions in front serves everything', () => {

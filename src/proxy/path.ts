@@ -1,0 +1,63 @@
+/**
+ * What a path names. Servers differ in how they read one, and a route's rule must hold for `/%61dmin` as it does for
+ * `/admin`; so routes compare paths in one form. Upstreams get them as they came.
+ */
+
+/**
+ * The path of a target with escapes decoded, slashes merged and dot segments resolved (RFC 3986 §6.2.2); the query as it came.
+ * An encoded slash stays encoded: it is part of a name.
+ */
+export function normalPath(target: string): string {
+  const path = beforeQuery(target)
+  if (!UNUSUAL.test(path)) return target
+  return resolved(decoded(path)) + target.slice(path.length)
+}
+
+/** As a path of the configuration is compared: a request line has the bytes of its UTF-8. */
+export function normalPrefix(path: string): string {
+  return normalPath(Buffer.from(path, 'utf8').toString('latin1'))
+}
+
+/**
+ * The path as a server reads it that takes encoded slashes and backslashes for slashes; undefined when it is read like that anyway.
+ *
+ * 'ambiguous': servers disagree about what it names. `/a//../b` is `/b` for one that merges slashes first and `/a/b` for
+ * another, a server without dot segments serves `/a/../b` beneath `/a`, Tomcat reads `..;` as `..`, and a fragment, which no
+ * target has (RFC 9112 §3.2), may be cut off or not. Clients resolve these before they ask.
+ */
+export function otherReading(target: string): string | 'ambiguous' | undefined {
+  const path = beforeQuery(target)
+  if (!UNUSUAL.test(path)) return undefined
+  const slashes = decoded(path).replace(/%2F|%5C|\\/g, '/')
+  if (/\/\.\.(?:[/;]|$)/.test(slashes) || path.includes('#')) return 'ambiguous'
+  return resolved(slashes)
+}
+
+/** Only a path with one of these can be read in more than one way. */
+const UNUSUAL = /[%\\#]|\/[./]/
+
+function beforeQuery(target: string): string {
+  const query = target.indexOf('?')
+  return query < 0 ? target : target.slice(0, query)
+}
+
+function decoded(path: string): string {
+  return path.replace(/%[0-9A-Fa-f]{2}/g, (triplet) => {
+    const character = String.fromCharCode(Number.parseInt(triplet.slice(1), 16))
+    return KEPT.has(character) ? triplet.toUpperCase() : character
+  })
+}
+
+/** Decoded, they would end a segment, the path or the escape that they are part of. */
+const KEPT: ReadonlySet<string> = new Set(['/', '\\', '?', '#', '%'])
+
+function resolved(path: string): string {
+  const segments = path.split(/\/+/)
+  const names: string[] = []
+  for (const segment of segments) {
+    if (segment === '..') names.pop()
+    else if (segment !== '.' && segment !== '') names.push(segment)
+  }
+  const open = ['', '.', '..'].includes(segments.at(-1) ?? '') && names.length > 0
+  return `/${names.join('/')}${open ? '/' : ''}`
+}
