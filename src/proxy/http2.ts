@@ -98,7 +98,12 @@ export class Http2Downstream implements Downstream {
 
   #sendTrailers(): void {
     if (this.#stream.destroyed) return
-    this.#stream.sendTrailers(fields({}, this.#trailers))
+    try {
+      this.#stream.sendTrailers(fields({}, this.#trailers))
+    } catch {
+      // Node calls this from its own depths: nobody else would catch what it does not like about a field.
+      this.abort()
+    }
   }
 }
 

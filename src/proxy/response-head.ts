@@ -108,6 +108,7 @@ const NOT_IN_TRAILERS: ReadonlySet<string> = new Set([
   'connection',
   'content-length',
   'host',
+  'http2-settings',
   'keep-alive',
   'proxy-connection',
   'set-cookie',
