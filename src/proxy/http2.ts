@@ -111,15 +111,33 @@ function headerObject(head: ResponseHead): OutgoingHttpHeaders {
   return fields({ ':status': head.status }, head.headers)
 }
 
-/** node:http2 wants an object; fields that repeat become lists. */
-function fields(into: OutgoingHttpHeaders, flat: readonly string[]): OutgoingHttpHeaders {
+/** node:http2 wants an object; fields that repeat become lists, where it takes them. */
+function fields(pseudo: OutgoingHttpHeaders, flat: readonly string[]): OutgoingHttpHeaders {
+  // Without a prototype: `constructor` may be a field's name.
+  const into: OutgoingHttpHeaders = Object.assign(Object.create(null), pseudo)
   for (let i = 0; i + 1 < flat.length; i += 2) {
     const name = (flat[i] ?? '').toLowerCase()
     const value = flat[i + 1] ?? ''
     const earlier = into[name]
     if (earlier === undefined) into[name] = value
     else if (Array.isArray(earlier)) earlier.push(value)
-    else into[name] = [String(earlier), value]
+    else if (JOINED.has(name)) into[name] = `${earlier}, ${value}`
+    else if (!SINGLE.has(name)) into[name] = [String(earlier), value]
   }
   return into
 }
+
+/** Lists (RFC 9110 §5.3) that node:http2 wants in one field. */
+const JOINED: ReadonlySet<string> = new Set(['content-encoding', 'content-language'])
+/**
+ * Fields of one value. node:http2 throws when one of them repeats; servers send some of them twice all the same, and clients
+ * take the first.
+ */
+const SINGLE: ReadonlySet<string> = new Set([
+  ...['access-control-allow-credentials', 'access-control-max-age', 'access-control-request-method', 'age'],
+  ...['authorization', 'content-length', 'content-location', 'content-md5', 'content-range', 'content-type'],
+  ...['date', 'dnt', 'etag', 'expires', 'from', 'host', 'if-match', 'if-modified-since', 'if-none-match'],
+  ...['if-range', 'if-unmodified-since', 'last-modified', 'location', 'max-forwards', 'proxy-authorization'],
+  ...['range', 'referer', 'retry-after', 'tk', 'upgrade-insecure-requests', 'user-agent'],
+  ...['x-content-type-options'],
+])

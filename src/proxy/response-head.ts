@@ -38,6 +38,10 @@ export function responseHead(
     const value = raw[i + 1]?.toString('latin1') ?? ''
     // Lengths first: most fields are none of these, and a comparison of numbers says so.
     switch (name.length) {
+      case 2:
+        // For requests only; node:http2 takes neither this nor HTTP2-Settings.
+        if (is(name, 'te')) continue
+        break
       case 7:
         if (is(name, 'upgrade')) continue
         if (is(name, 'trailer')) trailerAt = headers.length
@@ -54,6 +58,7 @@ export function responseHead(
           contentLength = Number(value)
           contentLengthAt = headers.length
         }
+        if (is(name, 'http2-settings')) continue
         break
       case 16:
         if (is(name, 'proxy-connection')) continue

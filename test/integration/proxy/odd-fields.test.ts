@@ -36,3 +36,54 @@ test.each([
     expect(reply).toMatch(/\r\n\r\nok/)
   }
 })
+
+const SINGLE = [
+  ...[
+    'X-Content-Type-Options: nosniff',
+    'Content-Type: text/plain',
+    'Date: then',
+    'Expires: 0',
+    'Age: 1',
+    'Location: /a',
+  ],
+  ...[
+    'Access-Control-Allow-Credentials: true',
+    'Access-Control-Max-Age: 1',
+    'Retry-After: 1',
+    'Last-Modified: then',
+  ],
+  ...[
+    'Host: a',
+    'User-Agent: a',
+    'If-Range: a',
+    'Content-MD5: a',
+    'DNT: 1',
+    'Tk: N',
+    'Authorization: a',
+    'Content-Range: a',
+  ],
+]
+test.each(SINGLE)('a response with %s twice is served with the first, also over HTTP/2', async (field) => {
+  const again = field.replace(/: .*/, ': other')
+  const [, http2] = await shown(`HTTP/1.1 200 OK\r\nContent-Length: 2\r\n${field}\r\n${again}\r\n\r\nok`)
+
+  expect(http2).toMatch(/^HTTP\/2 200 [\s\S]*ok$/)
+  expect(http2).toContain(`\r\n${field.replace(/^.*:/, (name) => name.toLowerCase())}\r\n`)
+  expect(http2).not.toContain('other')
+})
+
+test('lists that repeat are joined where node:http2 wants one field, and stay as they are elsewhere', async () => {
+  const fields =
+    'Content-Language: de\r\nContent-Language: fr\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nconstructor: c'
+  const [, http2] = await shown(`HTTP/1.1 200 OK\r\nContent-Length: 2\r\n${fields}\r\n\r\nok`)
+
+  expect(http2).toContain('\r\ncontent-language: de, fr\r\n')
+  expect(http2).toMatch(/set-cookie: a=1\r\nset-cookie: b=2\r\nconstructor: c\r\n/)
+})
+
+test.each(['TE: gzip', 'HTTP2-Settings: abc'])('%s is no field of a response, and dropped', async (field) => {
+  for (const reply of await shown(`HTTP/1.1 200 OK\r\nContent-Length: 2\r\n${field}\r\n\r\nok`)) {
+    expect(reply).toMatch(/^HTTP\/\S+ 200 [\s\S]*ok$/)
+    expect(reply.toLowerCase()).not.toContain(`\r\n${field.toLowerCase()}`)
+  }
+})
