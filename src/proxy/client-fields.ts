@@ -36,9 +36,23 @@ export function clientFields(
  * @param reserved lower-case names with hyphens.
  */
 export function removeReserved(headers: string[], reserved: ReadonlySet<string>): void {
-  for (let i = headers.length - 2; i >= 0; i -= 2) {
-    if (reserved.has(reservedName(headers[i] ?? ''))) headers.splice(i, 2)
+  removeFields(headers, (name) => reserved.has(reservedName(name)))
+}
+
+/**
+ * Takes time in proportion to their number, which a stranger chooses.
+ * @param headers flat name/value list, changed in place.
+ */
+export function removeFields(headers: string[], isUnwanted: (name: string) => boolean): void {
+  let kept = 0
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i] ?? ''
+    if (isUnwanted(name)) continue
+    headers[kept] = name
+    headers[kept + 1] = headers[i + 1] ?? ''
+    kept += 2
   }
+  headers.length = kept
 }
 
 /** The form in which names are compared. */

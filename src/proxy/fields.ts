@@ -1,6 +1,6 @@
 /** What happens to each request header field: one table, and a cache in front of it. */
 
-import { CLIENT_CERTIFICATE_FIELDS } from './client-fields.ts'
+import { CLIENT_CERTIFICATE_FIELDS, removeFields } from './client-fields.ts'
 
 export type FieldAction =
   | 'forward'
@@ -39,9 +39,7 @@ export function removeNominated(headers: string[], connection: string): void {
   if (NO_FIELD.test(connection)) return
   const names = new Set(connection.split(',').map((name) => name.trim().toLowerCase()))
   for (const name of END_TO_END) names.delete(name)
-  for (let i = headers.length - 2; i >= 0; i -= 2) {
-    if (names.has((headers[i] ?? '').toLowerCase())) headers.splice(i, 2)
-  }
+  removeFields(headers, (name) => names.has(name.toLowerCase()))
 }
 
 /** What nearly everybody sends; it names no field. */

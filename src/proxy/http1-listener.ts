@@ -72,6 +72,9 @@ export class Http1Listener {
     server.on('checkExpectation', (request, response) => this.#serve(request, response, false))
     server.on('connect', (request, socket) => this.#refuse(socket, 'ERR_REQUEST_METHOD', request))
     server.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#onClientError(error, socket))
+    // By default node:http drops what comes after a thousand fields: Content-Length, say, and the body with it. Their size is
+    // limited, and that is enough.
+    server.maxHeadersCount = 0
     server.timeout = this.service.stallTimeoutMs
     server.on('timeout', (socket) => this.#onTimeout(socket))
     // Header timeouts are enforced from this event on, which a server that does not listen never emits.

@@ -13,6 +13,8 @@ import { ResetBudget } from './reset-budget.ts'
 import type { Service } from './service.ts'
 
 const MAX_CONCURRENT_STREAMS = 128
+/** What a field counts beside its name and value (RFC 9113 §6.5.2). */
+const FIELD_OVERHEAD_BYTES = 32
 /** What one stream may send before we have passed it on, and all streams of a connection together. */
 const STREAM_WINDOW_BYTES = 256 * 1024
 const CONNECTION_WINDOW_BYTES = 1024 * 1024
@@ -29,6 +31,8 @@ export class Http2Listener {
   accept(connection: Connection): void {
     const { keepAliveMs, maxHeaderBytes } = this.service.listener
     const session = performServerHandshake(connection.socket, {
+      // As many as fit into maxHeaderListSize, not Node's 128: clients may send each cookie as a field (RFC 9113 §8.2.3).
+      maxHeaderListPairs: Math.ceil(maxHeaderBytes / FIELD_OVERHEAD_BYTES),
       settings: {
         maxConcurrentStreams: MAX_CONCURRENT_STREAMS,
         maxHeaderListSize: maxHeaderBytes,

@@ -79,6 +79,42 @@ test('bytes after a refused request are never taken for another one', async () =
   expect(upstream.requests).toHaveLength(0)
 })
 
+test('a thousand fields and more pass, and what comes after them: the length, the body', async () => {
+  await using upstream = await startUpstream((request, response) => request.pipe(response))
+  upstream.server.maxHeadersCount = 0
+  await using front = await startFront({ upstreams: { web: [upstream.port] } })
+
+  const many = Array.from({ length: 2_100 }, (_, i) => `${i % 10}:1\r\n`).join('')
+  const request = `POST / HTTP/1.1\r\nHost: a\r\n${many}X-Last: 1\r\nConnection: 1, close\r\nContent-Length: 5\r\n\r\nhello`
+  const reply = await sendRaw(front.http1Port, request)
+
+  expect(reply.text).toMatch(/^HTTP\/1\.1 200 [\s\S]*hello/)
+  const names = upstream.requests[0]?.rawHeaders.filter((_, i) => i % 2 === 0) ?? []
+  expect(names).toContain('X-Last')
+  expect(names).not.toContain('1')
+})
+
+test('over HTTP/2 the size of all fields is limited, not their number', async () => {
+  await using upstream = await startUpstream((request, response) => response.end(request.headers.cookie))
+  await using front = await startFront({ upstreams: { web: [upstream.port] } })
+  const session = connectHttp2(`http://127.0.0.1:${front.http2Port}`)
+  session.on('error', () => {})
+  const get = async (count: number, value: string) => {
+    const cookie = Array.from({ length: count }, (_, i) => `c${i}=${value}`)
+    const stream = session.request({ ':path': '/', cookie })
+    const chunks: Buffer[] = []
+    stream.on('data', (chunk) => chunks.push(chunk))
+    await new Promise((resolve) => stream.on('error', resolve).on('close', resolve))
+    return Buffer.concat(chunks).toString()
+  }
+
+  expect((await get(300, 'v')).split('; ')).toHaveLength(300)
+  expect(await get(300, 'v'.repeat(40))).toBe('')
+  expect(await get(500, 'v')).toBe('')
+  expect(upstream.requests).toHaveLength(1)
+  session.destroy()
+})
+
 test('a request whose headers do not end in time gets 408', async () => {
   await using upstream = await startUpstream((_request, response) => response.end())
   await using front = await startFront({
