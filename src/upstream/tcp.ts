@@ -2,7 +2,8 @@
  * Chooses where a connection in tcp mode goes. Connecting and relaying is C++'s work.
  *
  * Names are resolved here, every few seconds at most, so that a service that moves is followed without a
- * reload; IP addresses never wait for the resolver.
+ * reload. Connections do not wait for the resolver as long as one address is known, of whichever server and however
+ * old: a dead name takes getaddrinfo seconds, and its neighbours are none the worse for it.
  */
 
 import { lookup } from 'node:dns/promises'
@@ -38,18 +39,13 @@ export class TcpUpstream {
 
   /**
    * Addresses for one connection, in the order in which to try them: the server whose turn it is, then all
-   * others as fallbacks, resting ones last. At once when every server is an IP address or freshly resolved.
+   * others as fallbacks, resting ones last. At once unless no address is known yet.
    * @throws {UpstreamError} `ERR_UPSTREAM_NONE_AVAILABLE` (as a rejection) when no server's name resolves.
    */
   addresses(): readonly TcpAddress[] | Promise<readonly TcpAddress[]> {
     const servers = this.#balancer.order()
-    const known: TcpAddress[] = []
-    for (const server of servers) {
-      const addresses = server.known()
-      if (addresses === undefined) return this.#resolve(servers)
-      known.push(...addresses)
-    }
-    return known
+    const known = servers.flatMap((server) => server.known())
+    return known.length > 0 ? known : this.#firstResolved(servers)
   }
 
   /** @param address `host:port` as tried; an address that is nobody's is ignored. */
@@ -58,23 +54,25 @@ export class TcpUpstream {
     if (server !== undefined) this.#balancer.markFailed(server)
   }
 
-  async #resolve(servers: readonly Server[]): Promise<readonly TcpAddress[]> {
-    const results = await Promise.allSettled(servers.map((server) => server.known() ?? server.resolve()))
-    const addresses = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []))
-    if (addresses.length > 0) return addresses
-    const failure = results.find((result) => result.status === 'rejected')
-    throw new UpstreamError(
-      'ERR_UPSTREAM_NONE_AVAILABLE',
-      `no server name of upstream "${this.name}" can be resolved`,
-      { cause: failure?.reason },
-    )
+  async #firstResolved(servers: readonly Server[]): Promise<readonly TcpAddress[]> {
+    try {
+      await Promise.any(servers.map((server) => server.resolved()))
+    } catch (error) {
+      throw new UpstreamError(
+        'ERR_UPSTREAM_NONE_AVAILABLE',
+        `no server name of upstream "${this.name}" can be resolved`,
+        { cause: error instanceof AggregateError ? error.errors[0] : error },
+      )
+    }
+    return servers.flatMap((server) => server.known())
   }
 }
 
 interface Server {
-  /** undefined: must be resolved first. */
-  known(): readonly TcpAddress[] | undefined
-  resolve(): Promise<readonly TcpAddress[]>
+  /** As far as known now; what is not fresh is asked for again in the background. */
+  known(): readonly TcpAddress[]
+  /** Ends when there is an address; rejects when there is none, at once if that has just been found out. */
+  resolved(): Promise<void>
   owns(address: string): boolean
 }
 
@@ -91,8 +89,8 @@ class FixedServer implements Server {
     return this.#addresses
   }
 
-  resolve(): Promise<readonly TcpAddress[]> {
-    return Promise.resolve(this.#addresses)
+  resolved(): Promise<void> {
+    return Promise.resolve()
   }
 
   owns(address: string): boolean {
@@ -103,40 +101,43 @@ class FixedServer implements Server {
 class NamedServer implements Server {
   readonly #server: UpstreamServer
   #addresses: readonly TcpAddress[] = []
-  #resolvedAtMs = Number.NEGATIVE_INFINITY
-  #resolving: Promise<readonly TcpAddress[]> | undefined
+  #askedAtMs = Number.NEGATIVE_INFINITY
+  /** The latest question, answered or not: a failure is not tried again by every connection. */
+  #answer: Promise<void> = Promise.resolve()
 
   constructor(server: UpstreamServer) {
     this.#server = server
   }
 
-  known(): readonly TcpAddress[] | undefined {
-    const fresh = performance.now() - this.#resolvedAtMs < RESOLVE_EVERY_MS
-    return fresh ? this.#addresses : undefined
+  known(): readonly TcpAddress[] {
+    // Who cannot wait takes what was right a moment ago, or nothing.
+    this.resolved().catch(() => {})
+    return this.#addresses
   }
 
-  /** One question at a time, however many connections wait for the answer. */
-  resolve(): Promise<readonly TcpAddress[]> {
-    this.#resolving ??= this.#lookup().finally(() => {
-      this.#resolving = undefined
-    })
-    return this.#resolving
+  resolved(): Promise<void> {
+    if (performance.now() - this.#askedAtMs >= RESOLVE_EVERY_MS) {
+      // Until there is an answer no second question is asked, however long it takes.
+      this.#askedAtMs = Number.POSITIVE_INFINITY
+      this.#answer = this.#lookup().finally(() => {
+        this.#askedAtMs = performance.now()
+      })
+    }
+    return this.#answer
   }
 
   owns(address: string): boolean {
     return texts(this.#addresses).includes(address)
   }
 
-  async #lookup(): Promise<readonly TcpAddress[]> {
+  async #lookup(): Promise<void> {
     try {
       const found = await lookup(this.#server.host, { all: true })
       this.#addresses = found.map(({ address }) => ({ host: address, port: this.#server.port }))
-      this.#resolvedAtMs = performance.now()
     } catch (error) {
       // What was right a moment ago is a better guess than no address at all.
       if (this.#addresses.length === 0) throw error
     }
-    return this.#addresses
   }
 }
 
