@@ -8,7 +8,6 @@ export type FieldAction =
   | 'host'
   | 'connection'
   | 'cookie'
-  | 'te'
   | 'content-length'
   | 'transfer-encoding'
 
@@ -38,14 +37,13 @@ export function fieldRule(name: string): FieldRule {
 export function removeNominated(headers: string[], connection: string): void {
   if (NO_FIELD.test(connection)) return
   const names = new Set(connection.split(',').map((name) => name.trim().toLowerCase()))
-  for (const name of END_TO_END) names.delete(name)
+  // A sender must not be able to remove the framing of a message.
+  names.delete('content-length')
   removeFields(headers, (name) => names.has(name.toLowerCase()))
 }
 
 /** What nearly everybody sends; it names no field. */
 const NO_FIELD = /^(?:keep-alive|close)$/i
-/** A sender must not be able to remove the framing of a message, or `TE: trailers`, which we set anew. */
-const END_TO_END = ['content-length', 'te']
 
 /** RFC 9110 §7.6.1 and §10.1.1 (Expect is answered here); by lower-case name. */
 const ACTIONS: ReadonlyMap<string, FieldAction> = new Map([
@@ -54,8 +52,9 @@ const ACTIONS: ReadonlyMap<string, FieldAction> = new Map([
   ['keep-alive', 'drop'],
   ['upgrade', 'drop'],
   ['http2-settings', 'drop'],
+  // It would need a Connection field that names it (RFC 9110 §10.1.4), and undici sends its own. Trailers come all the same.
+  ['te', 'drop'],
   ['expect', 'drop'],
-  ['te', 'te'],
   ['transfer-encoding', 'transfer-encoding'],
   ['content-length', 'content-length'],
   ['host', 'host'],

@@ -66,9 +66,6 @@ export function requestHead(
         // HTTP/2 clients may split it; before HTTP/2 there is one field only (RFC 9113 §8.2.3).
         cookie = cookie === undefined ? value : `${cookie}; ${value}`
         break
-      case 'te':
-        if (/\btrailers\b/i.test(value)) headers.push('te', 'trailers')
-        break
       case 'content-length':
         if (value !== '0' && start.version !== '2.0') hasBody = true
         headers.push('content-length', value)
