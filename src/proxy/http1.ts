@@ -2,6 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
+import { removeFields } from './client-fields.ts'
 import type { Connection } from './connection.ts'
 import type { Downstream, DownstreamObserver } from './downstream.ts'
 import { RequestBody } from './request-body.ts'
@@ -61,6 +62,8 @@ export class Http1Downstream implements Downstream {
 
   start(head: ResponseHead): void {
     if (this.connection.isDraining) this.#response.shouldKeepAlive = false
+    // Without chunks there is no place for trailers, and node:http throws when they are announced.
+    if (this.protocol === 'HTTP/1.0') removeFields(head.headers, (name) => name.toLowerCase() === 'trailer')
     this.#response.writeHead(head.status, head.statusText, head.headers)
   }
 

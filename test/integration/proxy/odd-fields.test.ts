@@ -4,7 +4,7 @@
  */
 
 import { expect, test } from 'vitest'
-import { curl } from './support/clients.ts'
+import { curl, sendRaw } from './support/clients.ts'
 import { startFront } from './support/front-server.ts'
 import { startRawUpstream } from './support/upstreams.ts'
 
@@ -86,4 +86,17 @@ test.each(['TE: gzip', 'HTTP2-Settings: abc'])('%s is no field of a response, an
     expect(reply).toMatch(/^HTTP\/\S+ 200 [\s\S]*ok$/)
     expect(reply.toLowerCase()).not.toContain(`\r\n${field.toLowerCase()}`)
   }
+})
+
+test('an HTTP/1.0 client gets a chunked response that announces trailers, without them', async () => {
+  const head = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n'
+  await using upstream = await startRawUpstream((socket) =>
+    socket.end(`${head}2\r\nok\r\n0\r\nx-sum: 1\r\n\r\n`),
+  )
+  await using front = await startFront({ upstreams: { web: [upstream.port] } })
+
+  const { text } = await sendRaw(front.http1Port, 'GET / HTTP/1.0\r\nHost: a\r\n\r\n')
+
+  expect(text).toMatch(/^HTTP\/1\.1 200 OK\r\n[\s\S]*\r\n\r\nok$/)
+  expect(text).not.toMatch(/trailer|x-sum/i)
 })
