@@ -6,7 +6,7 @@ import { removeFields } from './client-fields.ts'
 import type { Connection } from './connection.ts'
 import type { Downstream, DownstreamObserver } from './downstream.ts'
 import { RequestBody } from './request-body.ts'
-import type { ResponseHead } from './response-head.ts'
+import { type ResponseHead, reasonPhrase } from './response-head.ts'
 
 export class Http1Downstream implements Downstream {
   readonly connection: Connection
@@ -64,7 +64,7 @@ export class Http1Downstream implements Downstream {
     if (this.connection.isDraining) this.#response.shouldKeepAlive = false
     // Without chunks there is no place for trailers, and node:http throws when they are announced.
     if (this.protocol === 'HTTP/1.0') removeFields(head.headers, (name) => name.toLowerCase() === 'trailer')
-    this.#response.writeHead(head.status, head.statusText, head.headers)
+    this.#response.writeHead(head.status, reasonPhrase(head), head.headers)
   }
 
   write(chunk: Buffer): boolean {

@@ -1,5 +1,6 @@
 /** From the header lines of an upstream's response to what the client gets: hop-by-hop fields removed. */
 
+import { STATUS_CODES } from 'node:http'
 import { UpstreamError } from '../errors.ts'
 import { removeNominated } from './fields.ts'
 
@@ -88,6 +89,20 @@ export function responseHead(
   if (connection !== '') removeNominated(headers, connection)
   return { status, statusText, headers, contentLength, bodiless }
 }
+
+/**
+ * The reason phrase in its bytes, as node:http writes them; the usual one when they are not to be had. undici takes them for
+ * UTF-8: what is not has been replaced by U+FFFD, and Latin-1 can no longer be told.
+ */
+export function reasonPhrase({ status, statusText }: ResponseHead): string {
+  if (ASCII.test(statusText)) return statusText
+  const bytes = Buffer.from(statusText, 'utf8').toString('latin1')
+  return statusText.includes('\ufffd') || !REASON.test(bytes) ? (STATUS_CODES[status] ?? '') : bytes
+}
+
+const ASCII = /^[\t\x20-\x7e]*$/
+/** RFC 9112 §4; a byte a character. */
+const REASON = /^[\t\x20-\x7e\x80-\xff]*$/
 
 /** The Link fields of an informational response (RFC 8297 §2): all that is forwarded of it. */
 export function linkFields(raw: readonly Buffer[]): string[] {

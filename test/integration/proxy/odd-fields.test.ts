@@ -100,3 +100,15 @@ test('an HTTP/1.0 client gets a chunked response that announces trailers, withou
   expect(text).toMatch(/^HTTP\/1\.1 200 OK\r\n[\s\S]*\r\n\r\nok$/)
   expect(text).not.toMatch(/trailer|x-sum/i)
 })
+
+test.each([
+  ['404 Non trouv\xe9', '404 Not Found'],
+  ['299 trouv\xe9', '299 '],
+  ['200 \xe8\xa6\x8b \xc3\xa9', '200 \xe8\xa6\x8b \xc3\xa9'],
+  ['200 ', '200 '],
+])('the status line %j becomes %j', async (sent, seen) => {
+  const [http1, http2] = await shown(`HTTP/1.1 ${sent}\r\nContent-Length: 2\r\n\r\nok`)
+
+  expect(http1?.slice(0, http1.indexOf('\r\n'))).toBe(`HTTP/1.1 ${seen}`)
+  expect(http2).toMatch(new RegExp(`^HTTP/2 ${sent.slice(0, 3)} [^]*ok$`))
+})
