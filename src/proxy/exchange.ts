@@ -137,7 +137,8 @@ export class Exchange implements Dispatcher.DispatchHandler, DownstreamObserver 
   // The client's half
 
   onDownstreamDrain(): void {
-    this.#resumeUpstream?.()
+    // Afterwards the upstream's connection may be somebody else's.
+    if (this.#state === 'responding') this.#resumeUpstream?.()
   }
 
   onDownstreamClosed(complete: boolean): void {

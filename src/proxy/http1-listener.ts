@@ -7,6 +7,7 @@ import { type ErrorCode, httpStatus, RequestError } from '../errors.ts'
 import type { Connection } from './connection.ts'
 import { rawErrorResponse } from './error-response.ts'
 import { Http1Downstream } from './http1.ts'
+import { Pipeline } from './pipeline.ts'
 import { nextRequestId } from './request-record.ts'
 import type { Service } from './service.ts'
 
@@ -15,7 +16,7 @@ const CHECK_EVERY_MS = 1_000
 
 export class Http1Listener {
   readonly service: Service
-  readonly #connections = new WeakMap<Duplex, Connection>()
+  readonly #pipelines = new WeakMap<Duplex, Pipeline>()
   /** Takes new connections; node:http reads most settings only when a server is made. */
   #server: Server
   readonly #open = new WeakMap<Server, number>()
@@ -28,7 +29,7 @@ export class Http1Listener {
   accept(connection: Connection): void {
     const { socket } = connection
     const server = this.#server
-    this.#connections.set(socket, connection)
+    this.#pipelines.set(socket, new Pipeline(connection))
     this.#count(server, 1)
     socket.once('close', () => this.#count(server, -1))
     connection.farewell = { announce: () => {}, close: () => socket.destroySoon() }
@@ -70,7 +71,7 @@ export class Http1Listener {
     server.on('checkContinue', (request, response) => this.#serve(request, response, true))
     // Any other expectation is ignored, as RFC 9110 §10.1.1 allows.
     server.on('checkExpectation', (request, response) => this.#serve(request, response, false))
-    server.on('connect', (request, socket) => this.#refuse(socket, 'ERR_REQUEST_METHOD', request))
+    server.on('connect', (request, socket) => this.#onConnect(request, socket))
     server.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#onClientError(error, socket))
     // By default node:http drops what comes after a thousand fields: Content-Length, say, and the body with it. Their size is
     // limited, and that is enough.
@@ -83,8 +84,18 @@ export class Http1Listener {
   }
 
   #serve(request: IncomingMessage, response: ServerResponse, expectsContinue: boolean): void {
-    const connection = this.#connections.get(request.socket)
-    if (connection === undefined) return
+    const pipeline = this.#pipelines.get(request.socket)
+    if (pipeline === undefined) return
+    if (pipeline.isBusy)
+      pipeline.wait(request, () => this.#begin(request, response, { pipeline, expectsContinue }))
+    else this.#begin(request, response, { pipeline, expectsContinue })
+  }
+
+  #begin(
+    request: IncomingMessage,
+    response: ServerResponse,
+    options: { readonly pipeline: Pipeline; readonly expectsContinue: boolean },
+  ): void {
     const start = {
       method: request.method ?? '',
       target: request.url ?? '',
@@ -92,47 +103,60 @@ export class Http1Listener {
       authority: undefined,
       body: false,
     } as const
-    const downstream = new Http1Downstream(request, response, { connection, expectsContinue })
-    this.service.serve(downstream, start, request.rawHeaders)
+    // node:http drops what it has read behind such a request: it would belong to the protocol that we do not change to.
+    if (request.headers.upgrade !== undefined) response.shouldKeepAlive = false
+    this.service.serve(new Http1Downstream(request, response, options), start, request.rawHeaders)
   }
 
   /** Nothing has moved for the keep-alive or the stall timeout. */
   #onTimeout(socket: Socket): void {
-    const connection = this.#connections.get(socket)
+    const connection = this.#pipelines.get(socket)?.connection
     if (connection === undefined || connection.open === 0) socket.destroySoon()
     else if (connection.latest?.awaitsClient) connection.abort()
     // The upstream's turn; its own timeouts see to it.
     else socket.setTimeout(this.service.stallTimeoutMs)
   }
 
+  /** Here node:http has let go of the socket, answers that are still under way or not. */
+  #onConnect(request: IncomingMessage, socket: Duplex): void {
+    const pipeline = this.#pipelines.get(socket)
+    if (pipeline === undefined) return
+    const { connection } = pipeline
+    connection.socket.on('error', () => {})
+    connection.socket.on('timeout', () => this.#onTimeout(connection.socket))
+    connection.socket.on('drain', () => connection.latest?.observer?.onDownstreamDrain())
+    pipeline.refuse(() => this.#refuse(connection, 'ERR_REQUEST_METHOD', request))
+  }
+
   #onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
-    const connection = this.#connections.get(socket)
+    const pipeline = this.#pipelines.get(socket)
     const code = CLIENT_ERRORS[error.code ?? ''] ?? 'ERR_REQUEST_MALFORMED'
     const gone = error.code === 'ECONNRESET' || error.code === 'EPIPE' || !socket.writable
-    // A broken body while a response is under way: that response ends as aborted, which says it all.
-    if (gone || connection === undefined || connection.open > 0) {
+    if (gone || pipeline === undefined) {
       socket.destroy()
       return
     }
-    this.#refuse(socket, code, undefined, error)
+    // Headers do not end when we do not read on. And what is refused already need not be refused again.
+    if (pipeline.isRefused || (pipeline.holdsBack && code === 'ERR_REQUEST_TIMEOUT')) return
+    // A broken body while a response is under way: that response ends as aborted, which says it all.
+    if (pipeline.breakOff()) pipeline.refuse(() => this.#refuse(pipeline.connection, code, undefined, error))
+    else socket.destroy()
   }
 
-  /** Answers a request that node:http makes no request object of, and closes. */
+  /** Answers a request that node:http makes no response object of, and closes. */
   #refuse(
-    socket: Duplex,
+    { socket, facts }: Connection,
     code: Extract<ErrorCode, `ERR_REQUEST_${string}`>,
     request: IncomingMessage | undefined,
     cause?: Error,
   ): void {
-    const connection = this.#connections.get(socket)
     const failure = new RequestError(code, cause?.message ?? `refused: ${code}`, { cause })
     const requestId = nextRequestId()
     const status = httpStatus(failure)
     socket.on('error', () => {})
     socket.end(rawErrorResponse(status, requestId), () => socket.destroy())
-    if (connection === undefined) return
     this.service.recorder.add({
-      facts: connection.facts,
+      facts,
       requestId,
       method: request?.method ?? '',
       host: request?.headers.host ?? '',

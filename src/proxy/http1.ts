@@ -5,14 +5,18 @@ import type { Readable } from 'node:stream'
 import { removeFields } from './client-fields.ts'
 import type { Connection } from './connection.ts'
 import type { Downstream, DownstreamObserver } from './downstream.ts'
+import type { Pipeline, Served } from './pipeline.ts'
 import { RequestBody } from './request-body.ts'
 import { type ResponseHead, reasonPhrase } from './response-head.ts'
 
-export class Http1Downstream implements Downstream {
+export class Http1Downstream implements Downstream, Served {
   readonly connection: Connection
   readonly protocol: 'HTTP/1.0' | 'HTTP/1.1'
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
+  readonly #pipeline: Pipeline
+  #closed = false
+  #hasBeenFull = false
   #expectsContinue: boolean
   bytesReceived = 0
   observer: DownstreamObserver | undefined
@@ -23,15 +27,21 @@ export class Http1Downstream implements Downstream {
   constructor(
     request: IncomingMessage,
     response: ServerResponse,
-    options: { readonly connection: Connection; readonly expectsContinue: boolean },
+    options: { readonly pipeline: Pipeline; readonly expectsContinue: boolean },
   ) {
     this.#request = request
     this.#response = response
-    this.connection = options.connection
+    this.#pipeline = options.pipeline
+    this.connection = options.pipeline.connection
     this.protocol = request.httpVersionMinor === 0 ? 'HTTP/1.0' : 'HTTP/1.1'
     this.#expectsContinue = options.expectsContinue
     this.connection.exchangeBegins(this)
-    response.on('close', () => this.#onClose())
+    this.#pipeline.serves(this)
+    response.on('close', () => this.closed())
+  }
+
+  get received(): boolean {
+    return this.#request.complete
   }
 
   get awaitsClient(): boolean {
@@ -69,7 +79,8 @@ export class Http1Downstream implements Downstream {
 
   write(chunk: Buffer): boolean {
     if (this.#response.write(chunk)) return true
-    this.#response.once('drain', () => this.observer?.onDownstreamDrain())
+    if (!this.#hasBeenFull) this.#response.on('drain', () => this.observer?.onDownstreamDrain())
+    this.#hasBeenFull = true
     return false
   }
 
@@ -84,8 +95,12 @@ export class Http1Downstream implements Downstream {
     this.connection.abort()
   }
 
-  #onClose(): void {
+  closed(): void {
+    if (this.#closed) return
+    this.#closed = true
     this.observer?.onDownstreamClosed(this.#response.writableFinished)
+    // The next one first: a connection is not idle, and not to be closed, while requests wait.
+    this.#pipeline.next()
     this.connection.exchangeEnds()
   }
 }
