@@ -15,6 +15,7 @@ export class Http1Downstream implements Downstream, Served {
   readonly #request: IncomingMessage
   readonly #response: ServerResponse
   readonly #pipeline: Pipeline
+  #body: RequestBody | undefined
   #closed = false
   #hasBeenFull = false
   #expectsContinue: boolean
@@ -50,7 +51,7 @@ export class Http1Downstream implements Downstream, Served {
   }
 
   openBody(): Readable {
-    return new RequestBody(this.#request, {
+    this.#body = new RequestBody(this.#request, {
       bytes: (count) => {
         this.bytesReceived += count
       },
@@ -59,6 +60,7 @@ export class Http1Downstream implements Downstream, Served {
         this.#expectsContinue = false
       },
     })
+    return this.#body
   }
 
   earlyHints(link: string[]): void {
@@ -88,6 +90,8 @@ export class Http1Downstream implements Downstream, Served {
     if (trailers.length > 0 && this.protocol === 'HTTP/1.1') this.#response.addTrailers(pairs(trailers))
     this.#response.end(chunk)
     // What the client still sends of its body is read and thrown away, or the next request would never be seen.
+    // undici destroys the stream that it was given some time later, which would pause the body again: not after this.
+    this.#body?.destroy()
     if (!this.#request.complete) this.#request.resume()
   }
 

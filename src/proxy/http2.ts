@@ -7,12 +7,16 @@ import type { Downstream, DownstreamObserver } from './downstream.ts'
 import { RequestBody } from './request-body.ts'
 import type { ResponseHead } from './response-head.ts'
 
+/** How often a response whose request goes on is asked whether it has left. */
+const END_LOOK_MS = 50
+
 export class Http2Downstream implements Downstream {
   readonly connection: Connection
   readonly protocol = 'HTTP/2.0'
   readonly #stream: ServerHttp2Stream
   #expectsContinue: boolean
   #trailers: string[] = []
+  #body: RequestBody | undefined
   bytesReceived = 0
   observer: DownstreamObserver | undefined
 
@@ -47,7 +51,7 @@ export class Http2Downstream implements Downstream {
   }
 
   openBody(): Readable {
-    return new RequestBody(this.#stream, {
+    this.#body = new RequestBody(this.#stream, {
       bytes: (count) => {
         this.bytesReceived += count
       },
@@ -57,6 +61,7 @@ export class Http2Downstream implements Downstream {
         this.#expectsContinue = false
       },
     })
+    return this.#body
   }
 
   earlyHints(link: string[]): void {
@@ -79,13 +84,29 @@ export class Http2Downstream implements Downstream {
   end(chunk: Buffer | undefined, trailers: string[]): void {
     this.#trailers = trailers
     if (!this.#stream.writableEnded) this.#stream.end(chunk)
-    // A body that nobody wants any more: tell the client to stop sending it (RFC 9113 §8.1).
-    if (!this.#stream.readableEnded) this.#stream.resume()
+    if (this.#stream.readableEnded) return
+    // What the client still sends of its body is read and thrown away until the response has left. undici destroys the
+    // stream that it was given some time later, which would pause the body again: not after this.
+    this.#body?.destroy()
+    this.#stream.resume()
+    if (this.#stream.writableFinished) this.#stopBody()
+    else this.#stream.on('finish', () => this.#stopBody())
   }
 
   abort(): void {
     // Not close(): that would end the response properly first, and reset an ended stream.
     this.#stream.destroy(new Error('the response broke off'))
+  }
+
+  /**
+   * Tells the client to stop sending a body that nobody wants (RFC 9113 §8.1), when END_STREAM has left: a reset before
+   * that would take trailers with it. Node tells nobody of that moment, so it is looked for.
+   */
+  #stopBody(): void {
+    const stream = this.#stream
+    if (stream.destroyed || stream.closed || stream.readableEnded) return
+    if (stream.state.localClose === 1) stream.close(constants.NGHTTP2_NO_ERROR)
+    else setTimeout(() => this.#stopBody(), END_LOOK_MS)
   }
 
   #watch(stallTimeoutMs: number): void {
