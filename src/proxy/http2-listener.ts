@@ -62,8 +62,11 @@ export class Http2Listener {
         })
       },
     )
-    session.setTimeout(keepAliveMs, () => {
+    session.setTimeout(keepAliveMs)
+    // Not as the callback of setTimeout(), which Node calls once only.
+    session.on('timeout', () => {
       if (connection.open === 0) session.close()
+      else session.setTimeout(keepAliveMs)
     })
   }
 

@@ -110,7 +110,9 @@ export class Http2Downstream implements Downstream {
   }
 
   #watch(stallTimeoutMs: number): void {
-    this.#stream.setTimeout(stallTimeoutMs, () => {
+    this.#stream.setTimeout(stallTimeoutMs)
+    // Not as the callback of setTimeout(), which Node calls once only.
+    this.#stream.on('timeout', () => {
       if (this.awaitsClient) this.#stream.close(constants.NGHTTP2_CANCEL)
       // The upstream's turn; its own timeouts see to it.
       else this.#stream.setTimeout(stallTimeoutMs)

@@ -180,6 +180,44 @@ test('an HTTP/2 stream whose body stops is given up, and the connection is not',
   session.destroy()
 })
 
+test('an HTTP/2 client that stops reading after a quiet upstream is given up all the same', async () => {
+  await using upstream = await startUpstream((_request, response) => {
+    setTimeout(() => response.end(Buffer.alloc(4_000_000)), 1_000)
+  })
+  await using front = await startFront({ upstreams: { web: [upstream.port] }, stallTimeoutMs: 300 })
+  const session = connectHttp2(`http://127.0.0.1:${front.http2Port}`)
+  session.on('error', () => {})
+  const stream = session.request({ ':path': '/' })
+  stream.on('error', () => {})
+
+  // It never reads: the windows fill up.
+  await new Promise((resolve) => stream.on('response', resolve))
+
+  await vi.waitFor(() => expect(front.lines).toMatchObject([{ aborted: true }]), 5_000)
+  expect(session.destroyed).toBe(false)
+  session.destroy()
+})
+
+test('an HTTP/2 connection is closed when it is idle, also after a request that took longer', async () => {
+  await using upstream = await startUpstream((_request, response) => {
+    setTimeout(() => response.end('late'), 1_500)
+  })
+  await using front = await startFront({
+    upstreams: { web: [upstream.port] },
+    listener: { keepAliveMs: 300 },
+  })
+  const session = connectHttp2(`http://127.0.0.1:${front.http2Port}`)
+  const closed = new Promise((resolve) => session.on('close', resolve))
+  let received = ''
+  session.request({ ':path': '/' }).on('data', (chunk) => {
+    received += chunk
+  })
+
+  await closed
+
+  expect(received).toBe('late')
+})
+
 test('OPTIONS * is answered here', async () => {
   await using upstream = await startUpstream((_request, response) => response.end('reached'))
   await using front = await startFront({ upstreams: { web: [upstream.port] } })
