@@ -55,10 +55,9 @@ export class Http2Listener {
     session.on(
       'stream',
       (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number, rawHeaders: string[]) => {
-        this.#serve(connection, stream, headers, flags, rawHeaders)
+        const downstream = this.#serve(connection, stream, headers, flags, rawHeaders)
         stream.on('close', () => {
-          const cancelled = stream.aborted && stream.rstCode === constants.NGHTTP2_CANCEL
-          if (cancelled && !resets.spend()) calm(session)
+          if (downstream.resetByClient && !resets.spend()) calm(session)
         })
       },
     )
@@ -76,7 +75,7 @@ export class Http2Listener {
     headers: IncomingHttpHeaders,
     flags: number,
     rawHeaders: readonly string[],
-  ): void {
+  ): Http2Downstream {
     const expectsContinue = headers.expect?.toLowerCase() === '100-continue'
     const { stallTimeoutMs } = this.service
     const downstream = new Http2Downstream(stream, { connection, expectsContinue, stallTimeoutMs })
@@ -88,10 +87,14 @@ export class Http2Listener {
       body: (flags & constants.NGHTTP2_FLAG_END_STREAM) === 0,
     } as const
     this.service.serve(downstream, start, rawHeaders)
+    return downstream
   }
 }
 
-/** The peer opens streams only to cancel them (CVE-2023-44487): it is told so and loses the connection. */
+/**
+ * The peer opens streams only to cancel them (CVE-2023-44487), or to break them so that we reset them (CVE-2025-8671): it
+ * is told so and loses the connection.
+ */
 function calm(session: ServerHttp2Session): void {
   if (session.destroyed) return
   session.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM)

@@ -17,6 +17,7 @@ export class Http2Downstream implements Downstream {
   #expectsContinue: boolean
   #trailers: string[] = []
   #body: RequestBody | undefined
+  #givenUp = false
   bytesReceived = 0
   observer: DownstreamObserver | undefined
 
@@ -43,6 +44,12 @@ export class Http2Downstream implements Downstream {
       this.observer?.onDownstreamClosed(sent && stream.rstCode === constants.NGHTTP2_NO_ERROR)
       this.connection.exchangeEnds()
     })
+  }
+
+  /** The stream has closed before its time, for reasons that lie with the client: it reset it, or made node:http2 do so. */
+  get resetByClient(): boolean {
+    const { rstCode, aborted } = this.#stream
+    return !this.#givenUp && (rstCode !== constants.NGHTTP2_NO_ERROR || aborted)
   }
 
   get awaitsClient(): boolean {
@@ -94,6 +101,7 @@ export class Http2Downstream implements Downstream {
   }
 
   abort(): void {
+    this.#givenUp = true
     // Not close(): that would end the response properly first, and reset an ended stream.
     this.#stream.destroy(new Error('the response broke off'))
   }
@@ -113,7 +121,10 @@ export class Http2Downstream implements Downstream {
     this.#stream.setTimeout(stallTimeoutMs)
     // Not as the callback of setTimeout(), which Node calls once only.
     this.#stream.on('timeout', () => {
-      if (this.awaitsClient) this.#stream.close(constants.NGHTTP2_CANCEL)
+      if (this.awaitsClient) {
+        this.#givenUp = true
+        this.#stream.close(constants.NGHTTP2_CANCEL)
+      }
       // The upstream's turn; its own timeouts see to it.
       else this.#stream.setTimeout(stallTimeoutMs)
     })

@@ -1,4 +1,4 @@
-/** How many of its own streams a client may cancel: browsers cancel some, attackers nothing else. */
+/** How many of its own streams a client may reset, or have reset: browsers cancel some, attackers nothing else. */
 
 const BURST = 200
 const PER_SECOND = 20

@@ -265,23 +265,102 @@ for (const [what, [headers, outcome]] of Object.entries(http2Refused)) {
   })
 }
 
-test('a client that opens HTTP/2 streams only to cancel them loses its connection', async () => {
+for (const name of ['CANCEL', 'NO_ERROR', 'INTERNAL_ERROR', 'REFUSED_STREAM'] as const) {
+  test(`a client that opens HTTP/2 streams only to reset them with ${name} loses its connection`, async () => {
+    await using upstream = await startUpstream(() => {})
+    await using front = await startFront({ upstreams: { web: [upstream.port] } })
+    const session = connectHttp2(`http://127.0.0.1:${front.http2Port}`)
+    session.on('error', () => {})
+    const goaway = new Promise((resolve) => session.on('goaway', resolve))
+
+    const timer = setInterval(() => {
+      for (let i = 0; i < 50 && !session.closed; i++) {
+        // Its body does not end, or NO_ERROR would wait for that.
+        const stream = session.request({ ':method': 'POST' }, { endStream: false })
+        stream.on('error', () => {})
+        setImmediate(() => stream.close(constants[`NGHTTP2_${name}`]))
+      }
+    }, 5)
+
+    expect(await goaway).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM)
+    clearInterval(timer)
+    await vi.waitFor(() => expect(front.front.connections).toBe(0))
+    session.destroy()
+  })
+}
+
+test('CVE-2025-8671: a client that breaks HTTP/2 streams so that we reset them loses its connection', async () => {
   await using upstream = await startUpstream(() => {})
   await using front = await startFront({ upstreams: { web: [upstream.port] } })
+  const client = connect(front.http2Port, '127.0.0.1')
+  let closed = false
+  client
+    .on('error', () => {})
+    .on('close', () => {
+      closed = true
+    })
+  client.resume().write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+  client.write(frame({ type: 4, stream: 0 }))
+  const head = [
+    [':method', 'POST'],
+    [':scheme', 'https'],
+    [':path', '/'],
+    [':authority', 'a'],
+    ['content-length', '3'],
+  ].map(([name = '', value = '']) => literalField(name, value))
+
+  let opened = 0
+  for (; opened < 1_000 && !closed; opened++) {
+    const stream = 2 * opened + 1
+    client.write(frame({ type: 1, flags: 4, stream }, Buffer.concat(head)))
+    client.write(frame({ type: 0, stream }, Buffer.from('four')))
+    // Pacing: one stream after the other.
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+
+  expect(closed).toBe(true)
+  expect(opened).toBeLessThan(500)
+})
+
+test('streams that break because of the upstream do not count as reset by the client', async () => {
+  await using upstream = await startUpstream((_request, response) => {
+    response.writeHead(200, { 'content-length': 10 })
+    response.write('half', () => response.destroy())
+  })
+  await using front = await startFront({ upstreams: { web: [upstream.port] } })
   const session = connectHttp2(`http://127.0.0.1:${front.http2Port}`)
-  session.on('error', () => {})
-  const goaway = new Promise((resolve) => session.on('goaway', resolve))
 
-  const timer = setInterval(() => {
-    for (let i = 0; i < 50 && !session.closed; i++) {
-      const stream = session.request({ ':path': '/' })
+  for (let i = 0; i < 5; i++) {
+    const batch = Array.from({ length: 50 }, () => {
+      const stream = session.request({ ':path': '/' }).resume()
       stream.on('error', () => {})
-      setImmediate(() => stream.close(constants.NGHTTP2_CANCEL))
-    }
-  }, 5)
+      return new Promise((resolve) => stream.on('close', () => resolve(stream.rstCode)))
+    })
+    expect(new Set(await Promise.all(batch))).toEqual(new Set([constants.NGHTTP2_INTERNAL_ERROR]))
+  }
 
-  expect(await goaway).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM)
-  clearInterval(timer)
-  await vi.waitFor(() => expect(front.front.connections).toBe(0))
+  expect(session.destroyed).toBe(false)
   session.destroy()
 })
+
+function frame(
+  head: { readonly type: number; readonly flags?: number; readonly stream: number },
+  payload: Buffer = Buffer.alloc(0),
+): Buffer {
+  const bytes = Buffer.alloc(9)
+  bytes.writeUIntBE(payload.length, 0, 3)
+  bytes.writeUInt8(head.type, 3)
+  bytes.writeUInt8(head.flags ?? 0, 4)
+  bytes.writeUInt32BE(head.stream, 5)
+  return Buffer.concat([bytes, payload])
+}
+
+/** RFC 7541 §6.2.2, without Huffman coding. */
+function literalField(name: string, value: string): Buffer {
+  return Buffer.concat([
+    Buffer.of(0, name.length),
+    Buffer.from(name),
+    Buffer.of(value.length),
+    Buffer.from(value),
+  ])
+}
