@@ -134,7 +134,9 @@ export const upstreamSchema = z
       .describe('How a server is chosen. A server that does not answer is passed over.'),
     connect_timeout: duration({ min: 10, max: 5 * MINUTE })
       .prefault('5s')
-      .describe('One TCP connect. Lower it where servers are near and another one can take over.'),
+      .describe(
+        'One TCP connect; http: also the wait for one of `connections` when all are in use. Lower it where servers are near and another one can take over.',
+      ),
     response_timeout: duration({ min: 100, max: 1 * DAY })
       .prefault('60s')
       .describe(
@@ -145,7 +147,9 @@ export const upstreamSchema = z
       .describe("http: idle connections are closed after this. Keep it below the servers' own idle timeout."),
     connections: integer({ min: 1, max: 65_535 })
       .prefault(256)
-      .describe('http: connections per server and HTTP thread at most; requests beyond it wait.'),
+      .describe(
+        'http: connections per server and HTTP thread at most; requests beyond it wait for `connect_timeout`, then get 503.',
+      ),
     idle_timeout: duration({ min: 1 * SECOND, max: 7 * DAY })
       .prefault('10m')
       .describe('tcp: a connection without a byte either way is closed after this.'),

@@ -45,6 +45,8 @@ export class Exchange implements Dispatcher.DispatchHandler, DownstreamObserver 
   #sent = false
   #abortUpstream: ((error: Error) => void) | undefined
   #resumeUpstream: (() => void) | undefined
+  /** Runs while all connections to the server are in use. */
+  #waitTimer: NodeJS.Timeout | undefined
   #tried: readonly HttpServer[] = NOBODY
 
   /** A body that comes in one piece is kept back, so that headers and body leave together. */
@@ -71,14 +73,18 @@ export class Exchange implements Dispatcher.DispatchHandler, DownstreamObserver 
     this.#attempts += 1
     this.#attemptAtMs = performance.now()
     const body = head.hasBody ? downstream.openBody() : null
-    server.dispatch({ path: head.path, method: head.method, headers: head.headers, body }, this)
+    const request = { path: head.path, method: head.method, headers: head.headers, body }
+    if (!server.dispatch(request, this) && this.#state === 'waiting')
+      this.#waitTimer = setTimeout(() => this.#onWaitedInVain(server), upstream.maxWaitMs)
   }
 
   // undici's handler
 
   /** Throwing takes the request back and leaves the connection to others. */
   onConnect(abort: (error?: Error) => void): void {
-    if (this.#state === 'closed') throw new RequestError('ERR_REQUEST_ABORTED', 'the client has left')
+    clearTimeout(this.#waitTimer)
+    if (this.#state !== 'waiting')
+      throw new RequestError('ERR_REQUEST_ABORTED', 'nobody waits for the response')
     this.#abortUpstream = abort
     this.#sent = true
   }
@@ -115,6 +121,7 @@ export class Exchange implements Dispatcher.DispatchHandler, DownstreamObserver 
 
   onError(error: Error): void {
     if (this.#state === 'answered' || this.#state === 'closed' || this.#server === undefined) return
+    clearTimeout(this.#waitTimer)
     const { upstream, downstream } = this.#options
     const failure = upstreamFailure(error, this.#server.address)
     this.#failure = failure
@@ -143,12 +150,20 @@ export class Exchange implements Dispatcher.DispatchHandler, DownstreamObserver 
 
   onDownstreamClosed(complete: boolean): void {
     if (this.#state === 'closed') return
+    clearTimeout(this.#waitTimer)
     const upstreamBusy = this.#state === 'waiting' || this.#state === 'responding'
     this.#state = 'closed'
     if (!complete) this.#failure ??= new RequestError('ERR_REQUEST_ABORTED', 'the client left before the end')
     if (this.#status === 0) this.#status = httpStatus(this.#failure)
     if (upstreamBusy) this.#abortUpstream?.(this.#failure ?? new Error('nobody waits for the response'))
     this.#record(complete)
+  }
+
+  /** The request stays in undici's queue, where it is the server's no more: onConnect() takes it back. */
+  #onWaitedInVain({ address }: HttpServer): void {
+    if (this.#state !== 'waiting' || this.#sent) return
+    const text = `server ${address}: no connection became free within ${this.#options.upstream.maxWaitMs} ms`
+    this.#fail(new UpstreamError('ERR_UPSTREAM_NONE_AVAILABLE', text, { address }))
   }
 
   /** Nothing of the response has begun. */

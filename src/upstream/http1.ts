@@ -20,6 +20,8 @@ const IDLE_LOOKS = 2
 
 export class HttpUpstream {
   readonly name: string
+  /** How long a request may wait while all connections to its server are in use. */
+  readonly maxWaitMs: number
   readonly #servers: readonly HttpServer[]
   readonly #balancer: Balancer<HttpServer>
   #closed: Promise<void> | undefined
@@ -27,6 +29,8 @@ export class HttpUpstream {
 
   constructor(options: UpstreamOptions) {
     this.name = options.name
+    // As long as a new connection may take, as HAProxy's `timeout queue` by default.
+    this.maxWaitMs = options.connectTimeoutMs
     this.#servers = options.servers.map((server) => new HttpServer(server, options))
     this.#balancer = new Balancer(this.#servers, { restMs: REST_MS })
   }
@@ -111,9 +115,13 @@ export class HttpServer {
   /**
    * Sends a request when a connection is free.
    * The handler's `onError` is called exactly once unless `onComplete` is; possibly before this returns.
+   * @returns false: all connections are in use, and the request waits for as long as they are. It cannot be taken back
+   *   before `onConnect`.
    */
-  dispatch(request: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): void {
+  dispatch(request: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+    const waitedBefore = this.#saturated ? this.#pool.stats.queued : 0
     this.#saturated = !this.#pool.dispatch(request, handler)
+    return !this.#saturated || this.#pool.stats.queued <= waitedBefore
   }
 
   close(): Promise<void> {

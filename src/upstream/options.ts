@@ -6,6 +6,7 @@ export interface UpstreamOptions {
   readonly name: string
   readonly servers: readonly UpstreamServer[]
   readonly balance: 'round-robin'
+  /** One TCP connect; http: also the wait for a connection when all are in use. */
   readonly connectTimeoutMs: number
   /** http: from the request's end to the response's headers, and between two chunks of a body. */
   readonly responseTimeoutMs: number

@@ -170,3 +170,50 @@ test('a client that leaves while its request waits for a connection costs the up
   expect((await third).stdout).toBe('done')
   expect(upstream.requests).toHaveLength(2)
 })
+
+for (const [what, args] of [
+  ['GET', []],
+  ['POST', ['-d', 'body']],
+] as const) {
+  test(`a request that waits too long for a connection gets 503 and is never sent (${what})`, async () => {
+    const release: (() => void)[] = []
+    await using upstream = await startUpstream((_request, response) =>
+      release.push(() => response.end('done')),
+    )
+    await using front = await startFront({
+      upstreams: { web: [upstream.port] },
+      upstream: { connections: 1, connectTimeoutMs: 300 },
+    })
+    const url = `http://127.0.0.1:${front.http1Port}/`
+
+    const first = curl(url)
+    await vi.waitFor(() => expect(release).toHaveLength(1))
+    expect(await status(front.http1Port, '--max-time', '5', ...args)).toBe('503')
+    expect(front.lines).toMatchObject([{ status: 503, code: 'ERR_UPSTREAM_NONE_AVAILABLE' }])
+    release[0]?.()
+    expect((await first).stdout).toBe('done')
+    const third = curl(url)
+    await vi.waitFor(() => expect(release).toHaveLength(2))
+    release[1]?.()
+
+    expect((await third).stdout).toBe('done')
+    expect(upstream.requests.map(({ method }) => method)).toEqual(['GET', 'GET'])
+    const { values } = await front.metrics.requests.get()
+    const counts = Object.fromEntries(values.map(({ labels, value }) => [labels.status, value]))
+    expect(counts).toEqual({ '2xx': 2, '5xx': 1 })
+  })
+}
+
+test('a request that gets a connection in time is served, however long the answer takes', async () => {
+  await using upstream = await startUpstream((_request, response) => {
+    setTimeout(() => response.end('done'), upstream.requests.length === 1 ? 100 : 800)
+  })
+  await using front = await startFront({
+    upstreams: { web: [upstream.port] },
+    upstream: { connections: 1, connectTimeoutMs: 400 },
+  })
+
+  const both = await Promise.all([status(front.http1Port), status(front.http1Port)])
+
+  expect(both).toEqual(['200', '200'])
+})
