@@ -43,8 +43,8 @@ struct ClientAuthenticationSpec {
 // Client certificates on one listener: asked for, verified by OpenSSL, compared with the rules. All of it
 // happens inside the handshake, so a client that is refused gets an alert and nothing above ever sees it.
 //
-// Owns:       the store of anchors and revocation lists. Immutable; shared by all TLS threads. An SSL keeps
-//             the store alive: handshakes under way survive a swap.
+// Owns:       the store of anchors and revocation lists. Immutable; shared by all TLS threads. A connection
+//             keeps the one that it was asked by: a handshake under way ends with it after a swap.
 // Resumption: a ticket carries the verified leaf. It is bound (session id context, RFC 8446 §4.6.1 leaves it
 //             to us) to a digest of everything above: another policy, authority or revocation list means a
 //             full handshake. It also ends with the first of: notAfter of the verified chain, nextUpdate of

@@ -533,8 +533,8 @@ const Contexts& Connection::contexts() const { return thread_->contexts(); }
 const TicketKeys* Connection::ticket_keys() const { return thread_->ticket_keys(); }
 const Staples* Connection::staples() const { return thread_->staples(); }
 
-const ClientAuthentication* Connection::client_authentication() const {
-  return thread_->client_authentication(listener_->id);
+void Connection::ChooseClientAuthentication() {
+  client_authentication_ = thread_->client_authentication(listener_->id);
 }
 
 void Connection::OnCertificateRefused(std::string reason) {

@@ -75,7 +75,10 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   [[nodiscard]] const TicketKeys* ticket_keys() const override;
   [[nodiscard]] const Bytes& alpn_protocols() const override { return listener_->alpn_protocols; }
   void OnUnknownServerName(std::string_view name) override { unknown_name_ = name; }
-  [[nodiscard]] const ClientAuthentication* client_authentication() const override;
+  void ChooseClientAuthentication() override;
+  [[nodiscard]] const ClientAuthentication* client_authentication() const override {
+    return client_authentication_.get();
+  }
   void OnCertificateRefused(std::string reason) override;
   [[nodiscard]] const Staples* staples() const override;
   void OnStapleMissing() override { known_failure_ = "no OCSP response to staple"; }
@@ -122,6 +125,8 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   bool pump_scheduled_ = false;
   UniqueFd fd_;
   std::unique_ptr<PollHandle> poll_;
+  // Of the ClientHello: a reload in mid-handshake must not verify by one policy and let in by another.
+  std::shared_ptr<const ClientAuthentication> client_authentication_;
   std::unique_ptr<TlsStream> tls_;
   std::string known_failure_;                  // says more than OpenSSL's reason
   std::string unknown_name_;                   // the server name for which the handshake was refused

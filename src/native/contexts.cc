@@ -111,7 +111,9 @@ bool CapVersion(SSL* ssl) {
 }
 
 int AskForCertificate(SSL* ssl) {
-  const ClientAuthentication* authentication = DelegateOf(ssl)->client_authentication();
+  HandshakeDelegate* delegate = DelegateOf(ssl);
+  delegate->ChooseClientAuthentication();
+  const ClientAuthentication* authentication = delegate->client_authentication();
   if (authentication == nullptr || authentication->Ask(ssl, InfoOf(SSL_get_SSL_CTX(ssl)).binding))
     return SSL_CLIENT_HELLO_SUCCESS;
   return SSL_CLIENT_HELLO_ERROR;

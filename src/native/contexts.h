@@ -68,7 +68,10 @@ class HandshakeDelegate {
   [[nodiscard]] virtual const Bytes& alpn_protocols() const = 0;
   // The handshake ends with unrecognized_name. The name is the client's own bytes.
   virtual void OnUnknownServerName(std::string_view name) = 0;
-  // Null: clients are not asked for a certificate.
+  // Takes the policy of this moment for client_authentication(). Called for every ClientHello: the SSL is
+  // about to be told the same one.
+  virtual void ChooseClientAuthentication() = 0;
+  // What the client was asked by, also after the listener has another. Null: it was not asked.
   [[nodiscard]] virtual const class ClientAuthentication* client_authentication() const = 0;
   // For the log; the handshake fails by itself.
   virtual void OnCertificateRefused(std::string reason) = 0;

@@ -67,9 +67,10 @@ class TlsThread final {
   [[nodiscard]] const TicketKeys* ticket_keys() const { return ticket_keys_.get(); }
   [[nodiscard]] const Staples* staples() const { return staples_.get(); }
   // Null: clients of that listener are not asked for a certificate.
-  [[nodiscard]] const ClientAuthentication* client_authentication(uint32_t listener_id) const {
+  [[nodiscard]] std::shared_ptr<const ClientAuthentication> client_authentication(
+      uint32_t listener_id) const {
     const auto found = client_authentications_.find(listener_id);
-    return found == client_authentications_.end() ? nullptr : found->second.get();
+    return found == client_authentications_.end() ? nullptr : found->second;
   }
   [[nodiscard]] std::vector<uint8_t>& egress() { return egress_; }
   [[nodiscard]] std::span<uint8_t> scratch() { return scratch_; }

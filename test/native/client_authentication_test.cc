@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <stdexcept>
+
 #include "peer_certificate.h"
 #include "support/authority.h"
 #include "support/front.h"
@@ -220,6 +222,61 @@ TEST_P(ClientCertificates, ThatAreTooLargeAreRefusedAndNothingIsLeft) {
   for (int i = 0; i < 200; ++i) identity.chain.push_back(root_.der());
   ExpectRefused(Required(), &identity, SSL_AD_ILLEGAL_PARAMETER, "excessive message size");
 }
+
+// ---- a reload while the client is on its way in
+// ------------------------------------------------------------
+
+// The certificate comes after the signature, and the signature may take as long as a reload.
+class ClientCertificatesDuringAReload : public ClientCertificates {
+ protected:
+  Authority other_{"other"};
+
+  // True when a client that was asked under one policy is let in after the listener has got another.
+  [[nodiscard]] static bool LetsIn(const ClientAuthenticationSpec& before,
+                                   const ClientAuthenticationSpec& after, const Identity& identity) {
+    Front front({.client_authentication = before});
+    Worker worker(front);
+    front.SetAnswer(Answer::kHold);
+    TlsClient client(front.port(), {.version = GetParam()});
+    Present(client, identity);
+    client.BeginHandshake();
+    const auto request = front.held.Take();
+    if (!request) throw std::runtime_error("nobody has asked for a signature");
+    front.SetClientAuthentication(after);
+    Front::Sign(*request);
+    const bool greeted = client.Handshake() && client.Write("x");
+    EXPECT_TRUE(Eventually([&] { return front.handshakes_failed() + front.handshakes(false) == 1; }));
+    if (front.handshakes(false) == 0) return false;
+    EXPECT_TRUE(greeted);
+    const auto plain = worker.Next();
+    EXPECT_TRUE(plain && plain->facts.client_certificate);
+    return true;
+  }
+};
+
+TEST_P(ClientCertificatesDuringAReload, ThatNeitherPolicyLetsInAreRefused) {
+  ClientAuthenticationSpec before = Required();
+  before.allow = {{Kind::kDns, "admin.example"}};
+  ClientAuthenticationSpec after = Required();
+  after.authorities = {other_.der()};
+  const Identity user = root_.Issue({.names = "DNS:user.example"});
+
+  EXPECT_FALSE(LetsIn(before, after, user));
+}
+
+TEST_P(ClientCertificatesDuringAReload, AreJudgedByThePolicyThatAskedForThem) {
+  ClientAuthenticationSpec admins = Required();
+  admins.allow = {{Kind::kDns, "admin.example"}};
+  const Identity user = root_.Issue({.names = "DNS:user.example"});
+
+  EXPECT_TRUE(LetsIn(Required(), admins, user));
+  EXPECT_FALSE(LetsIn(admins, Required(), user));
+}
+
+INSTANTIATE_TEST_SUITE_P(Tls, ClientCertificatesDuringAReload,
+                         testing::Values(TLS1_2_VERSION, TLS1_3_VERSION), [](const auto& info) {
+                           return info.param == TLS1_3_VERSION ? std::string("tls13") : std::string("tls12");
+                         });
 
 // ---- resumption -------------------------------------------------------------------------------------------
 
