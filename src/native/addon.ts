@@ -418,8 +418,9 @@ export type NativeEvent =
       readonly bytesSent: number
       readonly durationMs: number
       /**
-       * `closed`, `upstream reset`, `connection reset`, `aborted`, `idle timeout`, `upstream unreachable`, `no upstream
-       * was chosen in time`, or OpenSSL's own text.
+       * `closed`, `upstream closed` (it takes no more of what the client still sends), `upstream reset`,
+       * `connection reset`, `aborted`, `idle timeout`, `upstream unreachable`, `no upstream was chosen in time`, or
+       * OpenSSL's own text.
        */
       readonly reason: string
     }

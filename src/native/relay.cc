@@ -108,6 +108,7 @@ void Relay::WritePlain(std::span<const uint8_t> bytes) {
     // sends goes nowhere.
     to_plain_.Consume(to_plain_.unsent().size());
     plain_write_ended_ = true;
+    plain_write_broken_ = true;
   }
 }
 
@@ -118,7 +119,10 @@ void Relay::EndIfDone() {
   }
   if (!plain_ended_ || tls_->blocked()) return;
   const bool all_said = peer_ended_ && to_plain_.empty();
-  if (all_said || !options_.half_close) Finish(End::kClosed, "closed");
+  if (all_said || !options_.half_close) return Finish(End::kClosed, "closed");
+  // Nobody is there any more. A peer that only sends would never learn it: each byte thrown away renews the
+  // idle timeout.
+  if (plain_write_broken_) Finish(End::kClosed, "upstream closed");
 }
 
 void Relay::Finish(End end, const char* reason) {

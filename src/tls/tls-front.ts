@@ -343,6 +343,7 @@ function endOf(reason: string): string {
 
 const ENDS: Readonly<Record<string, string>> = {
   closed: 'closed',
+  'upstream closed': 'closed',
   'upstream reset': 'reset',
   'connection reset': 'reset',
   aborted: 'reset',

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include "support/eventually.h"
 #include "support/front.h"
 #include "support/plain_server.h"
 #include "support/tls_client.h"
@@ -93,6 +94,37 @@ TEST_F(Tcp, AnEndOfTheUpstreamIsCloseNotifyAndTheClientMayGoOn) {
   EXPECT_EQ(ReadExactly(pair.upstream.get(), 10), "afterwards");
   pair.client->CloseNotify();
   EXPECT_EQ(ReadToEnd(pair.upstream.get()), "");
+}
+
+// A log shipper, say: it sends and never reads, and the server behind has been started anew.
+TEST_F(Tcp, AClientThatOnlySendsIsToldThatTheUpstreamHasGone) {
+  Pair pair = Connected();
+  SendAll(pair.upstream.get(), "last words");
+  pair.upstream.reset();
+
+  EXPECT_TRUE(Eventually([&] { return !pair.client->Write("a line of a log\n"); }));
+
+  const auto closed = front_.Next<ConnectionClosed>();
+  ASSERT_TRUE(closed);
+  EXPECT_EQ(closed->reason, "upstream closed");
+  EXPECT_EQ(closed->bytes_sent, 11U);
+}
+
+TEST_F(Tcp, AClientThatStillSendsGetsWhatTheUpstreamSaidBeforeItWent) {
+  const std::string last_words(100'000, 'u');
+  TlsClient client(front_.port(), {.tiny_window = true});
+  ASSERT_TRUE(client.Handshake());
+  ASSERT_TRUE(client.Write("?"));
+  UniqueFd upstream = server_.Accept();
+  EXPECT_EQ(ReadExactly(upstream.get(), 1), "?");
+  SendAll(upstream.get(), last_words);
+  upstream.reset();
+  std::this_thread::sleep_for(
+      std::chrono::milliseconds(50));  // what the client sends earlier cuts the words off
+  for (int i = 0; i < 20; ++i) (void)client.Write("more");
+
+  EXPECT_EQ(client.ReadToEnd().size(), last_words.size());
+  EXPECT_EQ(client.end(), TlsClient::End::kCloseNotify);
 }
 
 // The client's last bytes and its end are read together, and the upstream's socket takes only some of them.
