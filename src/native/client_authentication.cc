@@ -76,11 +76,7 @@ class Digest final {
     Add(list.size());
     for (const Bytes& bytes : list) Add({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   }
-  [[nodiscard]] SessionBinding Finish() const {
-    SessionBinding digest{};
-    SHA256(reinterpret_cast<const unsigned char*>(text_.data()), text_.size(), digest.data());
-    return digest;
-  }
+  [[nodiscard]] SessionBinding Finish() const { return BindingTo(text_); }
 
  private:
   std::string text_;
@@ -222,12 +218,11 @@ bool ClientAuthentication::AddAuthorities(const CryptoLibrary& library, const st
   return names_ != nullptr;
 }
 
-bool ClientAuthentication::Ask(SSL* ssl, const SessionBinding& policy) const {
+bool ClientAuthentication::Ask(SSL* ssl, const SessionBinding& server) const {
   X509NamesPtr names(SSL_dup_CA_list(names_.get()));
   if (names == nullptr || SSL_set1_verify_cert_store(ssl, store_.get()) != 1) return false;  // up_ref
-  // Bound to both: what TLS would agree on, and who may come in.
-  SessionBinding binding = policy;
-  for (size_t i = 0; i < binding.size(); ++i) binding[i] ^= digest_[i];
+  // Who may come in belongs to it as well.
+  const SessionBinding binding = Both(server, digest_);
   if (SSL_set_session_id_context(ssl, binding.data(), static_cast<unsigned>(binding.size())) != 1)
     return false;
   if (SSL_set1_client_sigalgs_list(ssl, kSignatureSchemes) != 1) return false;

@@ -54,9 +54,9 @@ class ClientAuthentication final {
   using Created = std::variant<std::shared_ptr<const ClientAuthentication>, OpensslFailure>;
   [[nodiscard]] static Created Create(const CryptoLibrary& library, const ClientAuthenticationSpec& spec);
 
-  // Once for each handshake, in the ClientHello callback, after the credentials are chosen. False: out of
-  // memory.
-  [[nodiscard]] bool Ask(SSL* ssl, const SessionBinding& policy) const;
+  // For each ClientHello, in its callback, after the credentials are chosen. Also binds the session: to this
+  // and to what the client is served with. False: out of memory.
+  [[nodiscard]] bool Ask(SSL* ssl, const SessionBinding& server) const;
   // After the handshake: gives back what only the question needed.
   static void Asked(SSL* ssl) { SSL_set0_CA_list(ssl, nullptr); }
 

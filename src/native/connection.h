@@ -74,6 +74,7 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   [[nodiscard]] uint32_t listener_id() const override { return listener_->id; }
   [[nodiscard]] const TicketKeys* ticket_keys() const override;
   [[nodiscard]] const Bytes& alpn_protocols() const override { return listener_->alpn_protocols; }
+  [[nodiscard]] const SessionBinding& session_binding() const override { return listener_->session_binding; }
   void OnUnknownServerName(std::string_view name) override { unknown_name_ = name; }
   void ChooseClientAuthentication() override;
   [[nodiscard]] const ClientAuthentication* client_authentication() const override {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "contexts.h"
 
+#include <openssl/sha.h>
 #include <openssl/tls1.h>
 #include <unistd.h>
 
@@ -38,7 +39,7 @@ struct ContextInfo {
   PolicySpec policy;
   std::vector<Leaf> leaves;
   std::vector<uint16_t> tls13_schemes;
-  SessionBinding binding{};
+  SessionBinding default_binding{};  // as the default: that of its first name
   int key_log_fd = -1;
 };
 
@@ -110,13 +111,15 @@ bool CapVersion(SSL* ssl) {
   return SSL_set_max_proto_version(ssl, TLS1_2_VERSION) == 1;
 }
 
-int AskForCertificate(SSL* ssl) {
+// Says where the session's tickets are good, and asks for a certificate where the listener wants one.
+bool BindAndAsk(SSL* ssl, const SessionBinding& name) {
   HandshakeDelegate* delegate = DelegateOf(ssl);
+  const SessionBinding binding = Both(name, delegate->session_binding());
+  static_assert(SSL_MAX_SID_CTX_LENGTH == std::tuple_size_v<SessionBinding>);
   delegate->ChooseClientAuthentication();
-  const ClientAuthentication* authentication = delegate->client_authentication();
-  if (authentication == nullptr || authentication->Ask(ssl, InfoOf(SSL_get_SSL_CTX(ssl)).binding))
-    return SSL_CLIENT_HELLO_SUCCESS;
-  return SSL_CLIENT_HELLO_ERROR;
+  if (const ClientAuthentication* authentication = delegate->client_authentication())
+    return authentication->Ask(ssl, binding);
+  return SSL_set_session_id_context(ssl, binding.data(), static_cast<unsigned>(binding.size())) == 1;
 }
 
 // Chooses the credentials. Runs before versions, suites and tickets are looked at, so all of them come from
@@ -128,19 +131,19 @@ int OnClientHello(SSL* ssl, int* alert, void* /*argument*/) {
   std::string_view name;
   if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &extension, &size) == 1)
     name = HostName(extension, size);
-  if (!name.empty()) {
-    const Contexts::Match match = delegate->contexts().Find(delegate->listener_id(), name);
-    if (match.refused) {
-      delegate->OnUnknownServerName(name);
-      *alert = SSL_AD_UNRECOGNIZED_NAME;
-      return SSL_CLIENT_HELLO_ERROR;
-    }
-    if (match.context != nullptr && !UseContext(ssl, match.context)) {
-      *alert = SSL_AD_INTERNAL_ERROR;
-      return SSL_CLIENT_HELLO_ERROR;
-    }
+  const Contexts::Match match = delegate->contexts().Find(delegate->listener_id(), name);
+  if (match.refused) {
+    delegate->OnUnknownServerName(name);
+    *alert = SSL_AD_UNRECOGNIZED_NAME;
+    return SSL_CLIENT_HELLO_ERROR;
   }
-  if (CapVersion(ssl)) return AskForCertificate(ssl);
+  // The default was chosen when the SSL was made, with the first byte, and stays also after a reload.
+  const bool chosen = match.served == nullptr || UseContext(ssl, match.served->context);
+  if (chosen && CapVersion(ssl) &&
+      BindAndAsk(ssl, match.served != nullptr ? match.served->binding
+                                              : InfoOf(SSL_get_SSL_CTX(ssl)).default_binding)) {
+    return SSL_CLIENT_HELLO_SUCCESS;
+  }
   *alert = SSL_AD_INTERNAL_ERROR;
   return SSL_CLIENT_HELLO_ERROR;
 }
@@ -236,23 +239,16 @@ SslCtxPtr NewContext(const CryptoLibrary& library, const PolicySpec& policy) {
   return ctx;
 }
 
-// A ticket is good only where what it stands for would be agreed on again: without this, a session with a
-// suite that one listener allows could be resumed on another that does not. The same words give the same
-// context in every process and on every machine.
-bool BindSessions(SSL_CTX* ctx, const CryptoLibrary& library, const PolicySpec& policy,
-                  SessionBinding* binding) {
-  const std::string words = std::to_string(policy.min_version) + ' ' + std::to_string(policy.max_version) +
-                            ' ' + policy.ciphers + ' ' + policy.ciphersuites;
-  static_assert(SSL_MAX_SID_CTX_LENGTH == 32);  // SHA-256
-  size_t size = 0;
-  return EVP_Q_digest(library.libctx(), "SHA256", nullptr, words.data(), words.size(), binding->data(),
-                      &size) == 1 &&
-         SSL_CTX_set_session_id_context(ctx, binding->data(), static_cast<unsigned>(size)) == 1;
+// A ticket is good only where what it stands for would be agreed on again: without the policy, a session with
+// a suite that one listener allows could be resumed on another that does not; without the name, a session
+// with one host could be carried on as one with another, whose certificate the client has not seen.
+SessionBinding BindingOf(const PolicySpec& policy, const std::string& name) {
+  return BindingTo(std::to_string(policy.min_version) + ' ' + std::to_string(policy.max_version) + ' ' +
+                   policy.ciphers + ' ' + policy.ciphersuites + '\n' + name);
 }
 
 // Empty when all went well; else what OpenSSL did not like.
-std::string ApplyPolicy(SSL_CTX* ctx, const CryptoLibrary& library, const PolicySpec& policy,
-                        SessionBinding* binding) {
+std::string ApplyPolicy(SSL_CTX* ctx, const PolicySpec& policy) {
   if (SSL_CTX_set_min_proto_version(ctx, policy.min_version) != 1) return "minimum version";
   if (SSL_CTX_set_max_proto_version(ctx, policy.max_version) != 1) return "maximum version";
   if (!policy.ciphers.empty() && SSL_CTX_set_cipher_list(ctx, policy.ciphers.c_str()) != 1)
@@ -260,7 +256,6 @@ std::string ApplyPolicy(SSL_CTX* ctx, const CryptoLibrary& library, const Policy
   if (SSL_CTX_set_ciphersuites(ctx, policy.ciphersuites.c_str()) != 1)
     return "cipher suites " + policy.ciphersuites;
   if (SSL_CTX_set1_groups_list(ctx, policy.groups.c_str()) != 1) return "groups " + policy.groups;
-  if (!BindSessions(ctx, library, policy, binding)) return "session context";
   return {};
 }
 
@@ -298,6 +293,19 @@ std::string JoinNames(const std::vector<std::string>& names) {
 
 }  // namespace
 
+SessionBinding BindingTo(std::string_view words) {
+  SessionBinding digest{};
+  static_assert(std::tuple_size_v<SessionBinding> == SHA256_DIGEST_LENGTH);
+  SHA256(reinterpret_cast<const unsigned char*>(words.data()), words.size(), digest.data());
+  return digest;
+}
+
+SessionBinding Both(const SessionBinding& a, const SessionBinding& b) {
+  SessionBinding both = a;
+  for (size_t i = 0; i < both.size(); ++i) both[i] ^= b[i];
+  return both;
+}
+
 Contexts::Created Contexts::Create(const CryptoLibrary& library, const std::vector<EndpointSpec>& endpoints,
                                    const Options& options) {
   const ErrorQueueScope errors;
@@ -318,9 +326,7 @@ std::optional<OpensslFailure> Contexts::Fill(Endpoint& endpoint, const CryptoLib
   for (const CredentialsSpec& credentials : spec.credentials) {
     SslCtxPtr ctx = NewContext(library, credentials.policy);
     if (ctx == nullptr) return FailureWithQueue("OpenSSL has no TLS context for us");
-    SessionBinding binding{};
-    if (const std::string refused = ApplyPolicy(ctx.get(), library, credentials.policy, &binding);
-        !refused.empty()) {
+    if (const std::string refused = ApplyPolicy(ctx.get(), credentials.policy); !refused.empty()) {
       return FailureWithQueue("OpenSSL refuses the " + refused);
     }
     std::vector<Leaf> leaves;
@@ -332,18 +338,20 @@ std::optional<OpensslFailure> Contexts::Fill(Endpoint& endpoint, const CryptoLib
     if (SSL_CTX_set1_sigalgs_list(ctx.get(), credentials.signature_schemes.c_str()) != 1) {
       return FailureWithQueue("OpenSSL refuses the signature schemes " + credentials.signature_schemes);
     }
-    if (!SetInfo(ctx.get(), std::make_unique<ContextInfo>(ContextInfo{credentials.policy, std::move(leaves),
-                                                                      credentials.tls13_schemes, binding,
-                                                                      options.key_log_fd}))) {
+    const std::string first = credentials.names.empty() ? std::string() : credentials.names.front();
+    if (!SetInfo(ctx.get(), std::make_unique<ContextInfo>(
+                                ContextInfo{credentials.policy, std::move(leaves), credentials.tls13_schemes,
+                                            BindingOf(credentials.policy, first), options.key_log_fd}))) {
       return FailureWithQueue("OpenSSL has no memory");
     }
     if (options.key_log_fd >= 0) SSL_CTX_set_keylog_callback(ctx.get(), &OnKeyLog);
     for (const std::string& name : credentials.names) {
+      const Served served{.context = ctx.get(), .binding = BindingOf(credentials.policy, name)};
       // The first credentials that claim a name keep it.
       if (name.starts_with("*."))
-        endpoint.by_wildcard.emplace(name.substr(1), ctx.get());
+        endpoint.by_wildcard.emplace(name.substr(1), served);
       else
-        endpoint.by_name.emplace(name, ctx.get());
+        endpoint.by_name.emplace(name, served);
     }
     endpoint.contexts.push_back(std::move(ctx));
   }
@@ -368,6 +376,7 @@ SslPtr Contexts::NewSsl(HandshakeDelegate* delegate) const {
 Contexts::Match Contexts::Find(uint32_t listener_id, std::string_view server_name) const {
   const Endpoint* endpoint = EndpointOf(listener_id);
   if (endpoint == nullptr) return {};
+  if (server_name.empty()) return {};
   const Match unknown{.refused = endpoint->refuse_unknown_names};
   // A trailing dot is the same name (RFC 1034 §3.1); the extension should not carry one, some clients do.
   if (server_name.ends_with('.')) server_name.remove_suffix(1);
@@ -375,11 +384,11 @@ Contexts::Match Contexts::Find(uint32_t listener_id, std::string_view server_nam
   std::string name(server_name);
   std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
   if (const auto exact = endpoint->by_name.find(name); exact != endpoint->by_name.end())
-    return {.context = exact->second};
+    return {.served = &exact->second};
   const size_t dot = name.find('.');
   if (dot == std::string::npos || dot == 0) return unknown;
   const auto wildcard = endpoint->by_wildcard.find(name.substr(dot));
-  return wildcard == endpoint->by_wildcard.end() ? unknown : Match{.context = wildcard->second};
+  return wildcard == endpoint->by_wildcard.end() ? unknown : Match{.served = &wildcard->second};
 }
 
 }  // namespace sealgate

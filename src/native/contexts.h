@@ -21,6 +21,10 @@ namespace sealgate {
 using Bytes = std::vector<uint8_t>;
 // OpenSSL's session id context: where a ticket is good.
 using SessionBinding = std::array<uint8_t, 32>;
+// The digest of words that are the same in every process and on every machine of a fleet.
+[[nodiscard]] SessionBinding BindingTo(std::string_view words);
+// Good where both are the same.
+[[nodiscard]] SessionBinding Both(const SessionBinding& a, const SessionBinding& b);
 
 struct CertificateSpec {
   std::vector<Bytes> chain;  // DER, leaf first
@@ -66,6 +70,8 @@ class HandshakeDelegate {
   [[nodiscard]] virtual const TicketKeys* ticket_keys() const = 0;
   // Wire form of RFC 7301 §3.1: length-prefixed names in preference order. Empty: ALPN is not spoken.
   [[nodiscard]] virtual const Bytes& alpn_protocols() const = 0;
+  // What the listener does with a connection: tickets are good where it is the same.
+  [[nodiscard]] virtual const SessionBinding& session_binding() const = 0;
   // The handshake ends with unrecognized_name. The name is the client's own bytes.
   virtual void OnUnknownServerName(std::string_view name) = 0;
   // Takes the policy of this moment for client_authentication(). Called for every ClientHello: the SSL is
@@ -90,6 +96,8 @@ class HandshakeDelegate {
 // Owns:   the contexts. Immutable after Create(); shared by all TLS threads. An SSL keeps its SSL_CTX alive:
 //         handshakes under way survive a swap.
 // Names:  exact first, then a wildcard of one label, then the default, which is the endpoint's first.
+// Tickets: bound to the policy and to the name as it is configured, not to the certificate: they survive its
+//         renewal, and the hour in which an HSM is away and another certificate stands in for the name.
 class Contexts final {
  public:
   struct Options {
@@ -103,17 +111,22 @@ class Contexts final {
   // outlive the SSL.
   [[nodiscard]] SslPtr NewSsl(HandshakeDelegate* delegate) const;
 
+  // What one name is served with.
+  struct Served {
+    SSL_CTX* context = nullptr;  // borrowed
+    SessionBinding binding{};
+  };
   struct Match {
-    SSL_CTX* context = nullptr;  // borrowed; null: unknown name
-    bool refused = false;        // unknown, and not served with the default
+    const Served* served = nullptr;  // borrowed; null: no name, or an unknown one
+    bool refused = false;            // unknown, and not served with the default
   };
   [[nodiscard]] Match Find(uint32_t listener_id, std::string_view server_name) const;
 
  private:
   struct Endpoint {
     std::vector<SslCtxPtr> contexts;
-    std::unordered_map<std::string, SSL_CTX*> by_name;      // borrowed from contexts
-    std::unordered_map<std::string, SSL_CTX*> by_wildcard;  // key: what follows the first label, with its dot
+    std::unordered_map<std::string, Served> by_name;
+    std::unordered_map<std::string, Served> by_wildcard;  // key: what follows the first label, with its dot
     bool refuse_unknown_names = false;
   };
 

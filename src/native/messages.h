@@ -32,6 +32,7 @@ struct ListenerState {
   uint32_t id = 0;
   ListenerMode mode = ListenerMode::kHttp;
   Bytes alpn_protocols;  // wire form, RFC 7301 §3.1
+  SessionBinding session_binding{};
   uint32_t idle_timeout_ms = 0;
   // Connections from here begin with a PROXY header.
   std::vector<Network> proxy_networks;

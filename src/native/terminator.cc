@@ -18,6 +18,14 @@ Bytes AlpnWireForm(const std::vector<std::string>& protocols) {
   return wire;
 }
 
+// A client that resumes speaks the protocol of the first time. A session of a mail server's must not go on at
+// a web server that has the same name and the same ticket keys.
+SessionBinding BindingOf(const ListenerState& listener) {
+  std::string words = listener.mode == ListenerMode::kTcp ? "tcp " : "http ";
+  words.append(listener.alpn_protocols.begin(), listener.alpn_protocols.end());
+  return BindingTo(words);
+}
+
 }  // namespace
 
 Terminator::Created Terminator::Create(Options options) {
@@ -95,6 +103,7 @@ int Terminator::Listen(const ListenerSpec& spec) {
   state->id = spec.id;
   state->mode = spec.mode;
   state->alpn_protocols = AlpnWireForm(spec.alpn);
+  state->session_binding = BindingOf(*state);
   state->proxy_networks = spec.proxy_networks;
   state->max_connections = spec.max_connections;
   state->max_handshakes = spec.max_handshakes;

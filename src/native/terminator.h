@@ -20,8 +20,8 @@ namespace sealgate {
 struct ListenerSpec {
   uint32_t id = 0;
   ListenerMode mode = ListenerMode::kHttp;
-  SocketAddress address;
-  std::vector<std::string> alpn;
+  SocketAddress address{};
+  std::vector<std::string> alpn{};
   uint32_t idle_timeout_ms = 0;
   std::vector<Network> proxy_networks{};
   uint32_t max_connections = 0;  // 0: no limit

@@ -93,6 +93,69 @@ TEST_P(Resumption, GoesOnAfterACredentialsSwap) {
   EXPECT_TRUE(client.resumed());
 }
 
+// Names stand together by who can sign for them, which changes when an HSM goes away.
+TEST_P(Resumption, GoesOnWhenTheNameStandsBesideOthers) {
+  const SslSessionPtr ticket = FreshTicket();
+  ASSERT_NE(ticket, nullptr);
+  const auto swapped = front_.terminator().SetCredentials(
+      Endpoints({Credentials({"a.example", "one.example", "*.example"}, {KeyKind::kRsa2048})}));
+  ASSERT_TRUE(std::holds_alternative<std::monostate>(swapped));
+
+  TlsClient client(front_.port(), {.version = GetParam(), .session = ticket.get()});
+
+  ASSERT_TRUE(client.Handshake());
+  EXPECT_TRUE(client.resumed());
+}
+
+TEST_P(Resumption, IsNotForAnotherNamesCertificate) {
+  const auto set = front_.terminator().SetCredentials(Endpoints(
+      {Credentials({"one.example"}, {KeyKind::kP256}), Credentials({"two.example"}, {KeyKind::kP256})}));
+  ASSERT_TRUE(std::holds_alternative<std::monostate>(set));
+  const SslSessionPtr ticket = FreshTicket();
+  ASSERT_NE(ticket, nullptr);
+
+  TlsClient client(front_.port(),
+                   {.version = GetParam(), .server_name = "two.example", .session = ticket.get()});
+
+  ASSERT_TRUE(client.Handshake());
+  EXPECT_FALSE(client.resumed());
+}
+
+// Whether a ticket for one.example, made where http is spoken without ALPN, is taken at a second listener.
+class ResumptionAtAnotherListener : public Resumption {
+ protected:
+  [[nodiscard]] bool Resumes(ListenerSpec other, const std::string& name = "one.example") {
+    other.id = Front::kListenerId + 1;
+    other.address = Loopback(0);
+    std::vector<EndpointSpec> endpoints = Endpoints({Credentials({"one.example"}, {KeyKind::kP256})});
+    endpoints.push_back(Endpoints({Credentials({name}, {KeyKind::kRsa2048})}).front());
+    endpoints.back().listener_ids = {other.id};
+    const auto set = front_.terminator().SetCredentials(endpoints);
+    EXPECT_TRUE(std::holds_alternative<std::monostate>(set));
+    const int port = front_.terminator().Listen(other);
+    EXPECT_GT(port, 0);
+    const SslSessionPtr ticket = FreshTicket();
+    EXPECT_NE(ticket, nullptr);
+    TlsClient client(static_cast<uint16_t>(port), {.version = GetParam(), .session = ticket.get()});
+    EXPECT_TRUE(client.Handshake());
+    return client.resumed();
+  }
+};
+
+TEST_P(ResumptionAtAnotherListener, WorksWhereTheNameIsServedInTheSameWay) { EXPECT_TRUE(Resumes({})); }
+
+TEST_P(ResumptionAtAnotherListener, IsRefusedInAnotherMode) {
+  EXPECT_FALSE(Resumes({.mode = ListenerMode::kTcp}));
+}
+
+TEST_P(ResumptionAtAnotherListener, IsRefusedWithAnotherAlpnList) {
+  EXPECT_FALSE(Resumes({.alpn = {"http/1.1"}}));
+}
+
+TEST_P(ResumptionAtAnotherListener, IsRefusedWhereTheNameIsUnknown) {
+  EXPECT_FALSE(Resumes({}, "two.example"));
+}
+
 TEST_P(Resumption, IsNotOfferedWithoutTicketKeys) {
   front_.terminator().SetTicketKeys({});
 
@@ -100,10 +163,12 @@ TEST_P(Resumption, IsNotOfferedWithoutTicketKeys) {
   EXPECT_TRUE(Eventually([&] { return front_.handshakes(false) == 1; }));
 }
 
-INSTANTIATE_TEST_SUITE_P(Tls, Resumption, testing::Values(TLS1_2_VERSION, TLS1_3_VERSION),
-                         [](const auto& info) {
-                           return info.param == TLS1_3_VERSION ? std::string("tls13") : std::string("tls12");
-                         });
+constexpr auto VersionName = [](const auto& info) {
+  return info.param == TLS1_3_VERSION ? std::string("tls13") : std::string("tls12");
+};
+INSTANTIATE_TEST_SUITE_P(Tls, Resumption, testing::Values(TLS1_2_VERSION, TLS1_3_VERSION), VersionName);
+INSTANTIATE_TEST_SUITE_P(Tls, ResumptionAtAnotherListener, testing::Values(TLS1_2_VERSION, TLS1_3_VERSION),
+                         VersionName);
 
 }  // namespace
 }  // namespace sealgate::test
