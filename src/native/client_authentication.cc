@@ -302,8 +302,8 @@ bool KeepIdentityInTicket(SSL* ssl) {
   return SSL_SESSION_set1_ticket_appdata(session, packed.data(), packed.size()) == 1;
 }
 
-SSL_TICKET_RETURN OnTicketOpened(SSL* /*ssl*/, SSL_SESSION* session, const unsigned char* /*name*/,
-                                 size_t /*name_size*/, SSL_TICKET_STATUS status, void* /*argument*/) {
+SSL_TICKET_RETURN OnTicketOpened(SSL* ssl, SSL_SESSION* session, const unsigned char* /*key_name*/,
+                                 size_t /*key_name_size*/, SSL_TICKET_STATUS status, void* /*argument*/) {
   switch (status) {
     case SSL_TICKET_SUCCESS:
     case SSL_TICKET_SUCCESS_RENEW:
@@ -313,6 +313,13 @@ SSL_TICKET_RETURN OnTicketOpened(SSL* /*ssl*/, SSL_SESSION* session, const unsig
       return SSL_TICKET_RETURN_IGNORE_RENEW;
     default:
       return SSL_TICKET_RETURN_ABORT;
+  }
+  // TLS 1.2 resumes for the name of the full handshake only (RFC 6066 §3), and OpenSSL goes on telling that
+  // one.
+  const char* name = SSL_SESSION_get0_hostname(session);  // borrowed; null: none
+  if (SSL_version(ssl) < TLS1_3_VERSION &&
+      !EqualIgnoringCase(DelegateOf(ssl)->asked_name(), name == nullptr ? "" : name)) {
+    return SSL_TICKET_RETURN_IGNORE_RENEW;
   }
   if (SSL_SESSION_get0_peer(session) != nullptr &&
       UnpackTicketIdentity(session).ends <= static_cast<int64_t>(std::time(nullptr))) {

@@ -270,7 +270,7 @@ void Connection::OnHandshakeDone() {
 
 void Connection::OnHandshakeFailed(std::string reason) {
   if (!known_failure_.empty()) reason = std::move(known_failure_);
-  if (!unknown_name_.empty()) reason = "unrecognized name";
+  if (name_unknown_) reason = "unrecognized name";
   thread_->stats().handshakes_failed.fetch_add(1, std::memory_order_relaxed);
   const bool plaintext = tls_ != nullptr && tls_->operation().state() == SignOperation::State::kNone &&
                          reason == "http request" && listener_->mode == ListenerMode::kHttp;
@@ -542,7 +542,7 @@ void Connection::OnCertificateRefused(std::string reason) {
 }
 
 std::string Connection::ServerName() const {
-  if (!unknown_name_.empty()) return unknown_name_;
+  if (name_unknown_) return asked_name_;  // OpenSSL has not read it yet
   const char* name = tls_ == nullptr ? nullptr : SSL_get_servername(tls_->ssl(), TLSEXT_NAMETYPE_host_name);
   return name == nullptr ? std::string() : name;
 }

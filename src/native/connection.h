@@ -75,7 +75,9 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   [[nodiscard]] const TicketKeys* ticket_keys() const override;
   [[nodiscard]] const Bytes& alpn_protocols() const override { return listener_->alpn_protocols; }
   [[nodiscard]] const SessionBinding& session_binding() const override { return listener_->session_binding; }
-  void OnUnknownServerName(std::string_view name) override { unknown_name_ = name; }
+  void OnServerName(std::string_view name) override { asked_name_ = name; }
+  [[nodiscard]] std::string_view asked_name() const override { return asked_name_; }
+  void OnUnknownServerName() override { name_unknown_ = true; }
   void ChooseClientAuthentication() override;
   [[nodiscard]] const ClientAuthentication* client_authentication() const override {
     return client_authentication_.get();
@@ -122,6 +124,7 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   SocketAddress peer_;
   State state_ = State::kAccepted;
   bool resumed_ = false;
+  bool name_unknown_ = false;  // therefore the handshake was refused
   bool turn_scheduled_ = false;
   bool pump_scheduled_ = false;
   UniqueFd fd_;
@@ -130,7 +133,7 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   std::shared_ptr<const ClientAuthentication> client_authentication_;
   std::unique_ptr<TlsStream> tls_;
   std::string known_failure_;                  // says more than OpenSSL's reason
-  std::string unknown_name_;                   // the server name for which the handshake was refused
+  std::string asked_name_;                     // of the ClientHello
   std::unique_ptr<ProxyHeader> proxy_header_;  // until it has been read
   std::optional<AddressLimit::Place> place_;   // where each client may have so many
   std::unique_ptr<TcpRoute> route_;            // tcp mode, from ConnectUpstream on

@@ -131,9 +131,10 @@ int OnClientHello(SSL* ssl, int* alert, void* /*argument*/) {
   std::string_view name;
   if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &extension, &size) == 1)
     name = HostName(extension, size);
+  delegate->OnServerName(name);
   const Contexts::Match match = delegate->contexts().Find(delegate->listener_id(), name);
   if (match.refused) {
-    delegate->OnUnknownServerName(name);
+    delegate->OnUnknownServerName();
     *alert = SSL_AD_UNRECOGNIZED_NAME;
     return SSL_CLIENT_HELLO_ERROR;
   }
@@ -148,7 +149,8 @@ int OnClientHello(SSL* ssl, int* alert, void* /*argument*/) {
   return SSL_CLIENT_HELLO_ERROR;
 }
 
-// Acknowledges the name, which also binds the session to it (RFC 6066 §3, last paragraph).
+// Acknowledges the name, which also writes it into the session. OpenSSL resumes a TLS 1.2 session under any
+// name all the same: OnTicketOpened compares.
 int OnServerName(SSL* /*ssl*/, int* /*alert*/, void* /*argument*/) { return SSL_TLSEXT_ERR_OK; }
 
 int OnAlpn(SSL* ssl, const unsigned char** out, unsigned char* out_size, const unsigned char* in,

@@ -72,8 +72,11 @@ class HandshakeDelegate {
   [[nodiscard]] virtual const Bytes& alpn_protocols() const = 0;
   // What the listener does with a connection: tickets are good where it is the same.
   [[nodiscard]] virtual const SessionBinding& session_binding() const = 0;
-  // The handshake ends with unrecognized_name. The name is the client's own bytes.
-  virtual void OnUnknownServerName(std::string_view name) = 0;
+  // Of each ClientHello: the client's own bytes; empty: none.
+  virtual void OnServerName(std::string_view name) = 0;
+  [[nodiscard]] virtual std::string_view asked_name() const = 0;
+  // The handshake ends with unrecognized_name.
+  virtual void OnUnknownServerName() = 0;
   // Takes the policy of this moment for client_authentication(). Called for every ClientHello: the SSL is
   // about to be told the same one.
   virtual void ChooseClientAuthentication() = 0;

@@ -121,6 +121,38 @@ TEST_P(Resumption, IsNotForAnotherNamesCertificate) {
   EXPECT_FALSE(client.resumed());
 }
 
+// Two hosts of one wildcard: in TLS 1.3 the certificate is for both, in TLS 1.2 the name is the session's.
+TEST_P(Resumption, UnderAnotherNameOfTheCertificateTellsTheNameThatIsAskedFor) {
+  const auto set =
+      front_.terminator().SetCredentials(Endpoints({Credentials({"*.example"}, {KeyKind::kP256})}));
+  ASSERT_TRUE(std::holds_alternative<std::monostate>(set));
+  const auto visit = [&](const std::string& name) {
+    const SslSessionPtr ticket = FreshTicket();
+    TlsClient client(front_.port(), {.version = GetParam(), .server_name = name, .session = ticket.get()});
+    EXPECT_TRUE(client.Handshake());
+    EXPECT_TRUE(client.Write("x"));
+    const auto plain = worker_.Next();
+    return std::pair(client.resumed(), plain ? plain->facts.server_name : "nobody");
+  };
+
+  EXPECT_EQ(visit("two.example"), std::pair(GetParam() == TLS1_3_VERSION, std::string("two.example")));
+  EXPECT_EQ(visit(""), std::pair(GetParam() == TLS1_3_VERSION, std::string()));
+  EXPECT_TRUE(visit("One.Example").first);
+}
+
+TEST_P(Resumption, OfASessionWithoutANameIsWithoutOne) {
+  for (const std::string name : {"", "one.example"}) {
+    TlsClient nameless(front_.port(), {.version = GetParam(), .server_name = ""});
+    const SslSessionPtr ticket = TicketOf(nameless, worker_);
+    ASSERT_NE(ticket, nullptr);
+
+    TlsClient client(front_.port(), {.version = GetParam(), .server_name = name, .session = ticket.get()});
+
+    ASSERT_TRUE(client.Handshake());
+    EXPECT_EQ(client.resumed(), name.empty() || GetParam() == TLS1_3_VERSION);
+  }
+}
+
 // Whether a ticket for one.example, made where http is spoken without ALPN, is taken at a second listener.
 class ResumptionAtAnotherListener : public Resumption {
  protected:
