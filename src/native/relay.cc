@@ -101,9 +101,10 @@ void Relay::PlainToPeer() {
 void Relay::WritePlain(std::span<const uint8_t> bytes) {
   if (plain_write_ended_) return;
   if (SendOrKeep(plain_.get(), to_plain_, bytes) == WriteResult::kBroken) {
-    // The kernel reports a reset once, to whoever asks first: the next read would see a clean end. EPIPE is
-    // no reset, the other end had said all it had to say.
-    plain_reset_ = options_.half_close && errno == ECONNRESET;
+    // The kernel reports what broke the connection once, to whoever asks first: the next read would see a
+    // clean end. So it is with a reset, with a server that answers no more (ETIMEDOUT) and with a route that
+    // has gone (EHOSTUNREACH). EPIPE is none of them, the other end had said all it had to say.
+    plain_reset_ = options_.half_close && errno != EPIPE;
     // The other end reads no more but may still have said something: that goes to the peer, what the peer
     // sends goes nowhere.
     to_plain_.Consume(to_plain_.unsent().size());

@@ -91,7 +91,7 @@ class Relay final : public PollHandle::Target {
   bool plain_ended_ = false;         // end of file from the plaintext side; close_notify sent
   bool plain_write_ended_ = false;   // we have sent FIN, or the other end does not read any more
   bool plain_write_broken_ = false;  // of these the latter
-  bool plain_reset_ = false;         // sending has found a reset: what looks like an end is none
+  bool plain_reset_ = false;         // sending has found it broken: what looks like an end is none
   bool plain_readable_ = false;      // a read may bring something: do not ask the system in vain
   bool plain_poll_broken_ = false;   // epoll reports an error: read on without it
   bool over_ = false;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // tcp mode: TLS on one side, a TCP upstream on the other, each direction with its own end.
 #include <gtest/gtest.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include "support/eventually.h"
@@ -10,6 +11,17 @@
 
 namespace sealgate::test {
 namespace {
+
+// The proxy's own end of a connection to this port.
+int SocketConnectedTo(uint16_t port) {
+  for (int fd = 0; fd < 1024; ++fd) {
+    SocketAddress peer;
+    socklen_t size = SocketAddress::kCapacity;
+    if (getpeername(fd, peer.data(), &size) == 0 && peer.family() == AF_INET && peer.port() == port)
+      return fd;
+  }
+  return -1;
+}
 
 class Tcp : public testing::Test {
  protected:
@@ -175,6 +187,25 @@ TEST_F(Tcp, AResetOfTheUpstreamWhileTheClientSendsIsNeverACleanEnd) {
     ASSERT_TRUE(closed);
     ASSERT_NE(closed->reason, "closed");
   }
+}
+
+// A server that loses its power says nothing. The kernel gives up on what it does not acknowledge, after a
+// quarter of an hour or when it is told to, and says so to the write that waits.
+TEST_F(Tcp, AnUpstreamThatAnswersNoMoreIsNeverACleanEnd) {
+  server_.ShrinkWindows();
+  Pair pair = Connected();
+  const int inside = SocketConnectedTo(server_.port());
+  ASSERT_GE(inside, 0);
+  const unsigned patience_ms = 400;
+  ASSERT_EQ(setsockopt(inside, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience_ms, sizeof patience_ms), 0);
+
+  const std::string chunk(16'000, 'u');
+  EXPECT_TRUE(Eventually([&] { return !pair.client->Write(chunk); }));
+
+  EXPECT_EQ(pair.client->end(), TlsClient::End::kReset);
+  const auto closed = front_.Next<ConnectionClosed>();
+  ASSERT_TRUE(closed);
+  EXPECT_EQ(closed->reason, "upstream reset");
 }
 
 TEST_F(Tcp, AResetOfTheClientIsAResetForTheUpstream) {
