@@ -131,9 +131,9 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   std::unique_ptr<PollHandle> poll_;
   // Of the ClientHello: a reload in mid-handshake must not verify by one policy and let in by another.
   std::shared_ptr<const ClientAuthentication> client_authentication_;
-  std::unique_ptr<TlsStream> tls_;
   std::string known_failure_;                  // says more than OpenSSL's reason
   std::string asked_name_;                     // of the ClientHello
+  std::unique_ptr<TlsStream> tls_;             // after what its callbacks use: they run when it goes as well
   std::unique_ptr<ProxyHeader> proxy_header_;  // until it has been read
   std::optional<AddressLimit::Place> place_;   // where each client may have so many
   std::unique_ptr<TcpRoute> route_;            // tcp mode, from ConnectUpstream on

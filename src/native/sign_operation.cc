@@ -46,7 +46,7 @@ bool SignOperation::Finish(std::span<const uint8_t> signature) {
 }
 
 void SignOperation::Cancel() {
-  if (pending()) state_ = State::kFailed;
+  if (pending() || state_ == State::kSigned) state_ = State::kFailed;
 }
 
 SignOperation* SignOperation::Current() { return current; }

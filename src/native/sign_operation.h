@@ -13,7 +13,9 @@ namespace sealgate {
 // Owns:    a copy of the message to sign, and the signature; both cleansed on destruction.
 // Borrows: nothing. It lives in the Connection, which resumes the suspended handshake before it dies.
 // Thread:  loop thread only, on either stack (the loop's or the suspended job's).
-// Ends:    exactly once, by Finish() or Cancel(); only the first of them counts.
+// Ends:    exactly once, by Finish() or Cancel(); only the first of them counts, but for a signature that has
+// come
+//          and is not fetched yet: a connection that goes takes it back.
 class SignOperation final {
  public:
   enum class State : uint8_t { kNone, kWanted, kRequested, kSigned, kFailed };
@@ -31,6 +33,7 @@ class SignOperation final {
   [[nodiscard]] std::vector<uint8_t> TakeMessage();
   // An empty signature fails the operation. False: it had ended already.
   bool Finish(std::span<const uint8_t> signature);
+  // For a handshake that is suspended: it must not go on when it is resumed for the last time.
   void Cancel();
 
   [[nodiscard]] State state() const { return state_; }

@@ -72,6 +72,30 @@ TEST(Signature, ThatFailsEndsInInternalError) {
   }
 }
 
+// What the client has sent ahead would be read otherwise, by a connection that is half gone.
+TEST(Signature, ThatComesTogetherWithTheEndOfItsConnectionFinishesNothing) {
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    Front front;
+    front.SetAnswer(Answer::kHold);
+    TlsClient client(front.port(), {.version = version});
+    client.BeginHandshake();
+    const auto request = front.held.Take();
+    ASSERT_TRUE(request);
+    const KeyPair& pair = KeyPairOf(static_cast<KeyKind>(request->key_id));
+    std::vector<Command> in_one_round;
+    in_one_round.emplace_back(
+        FinishSign{.handle = request->handle,
+                   .signature = SignInSoftware(pair.key.get(), request->scheme, request->message),
+                   .reason = {}});
+    in_one_round.emplace_back(AbortConnection{request->handle});
+    front.terminator().threads().front()->inbox().PushAll(in_one_round);
+
+    EXPECT_FALSE(client.Handshake());
+
+    EXPECT_EQ(client.alert(), SSL_AD_INTERNAL_ERROR);
+  }
+}
+
 TEST(Signature, ThatIsLongerThanTheKeyAllowsEndsInInternalError) {
   Front front;
   front.SetAnswer(Answer::kHold);
