@@ -238,8 +238,7 @@ bool ClientAuthentication::Ask(SSL* ssl, const SessionBinding& server) const {
 bool ClientAuthentication::Allows(X509* leaf) const {
   if (allow_.empty()) return true;
   const std::vector<std::string> names = SubjectAltNames(leaf);
-  const auto uris =
-      std::count_if(names.begin(), names.end(), [](const auto& name) { return name.starts_with("URI:"); });
+  const size_t uris = CountUris(leaf);
   std::string pin;
   return std::any_of(allow_.begin(), allow_.end(), [&](const AllowRule& rule) {
     if (rule.kind == AllowRule::Kind::kSpki) {

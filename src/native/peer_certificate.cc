@@ -75,6 +75,11 @@ std::string CommonName(X509* certificate) {
   return plain && name.size() <= kCommonNameLimit ? name : std::string();
 }
 
+GeneralNamesPtr GeneralNamesOf(X509* certificate) {
+  return GeneralNamesPtr(
+      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
+}
+
 void PutNumber(std::vector<uint8_t>& out, uint64_t number, size_t size) {
   for (size_t i = size; i > 0; --i) out.push_back(static_cast<uint8_t>(number >> (8 * (i - 1))));
 }
@@ -110,8 +115,7 @@ std::shared_ptr<const PeerCertificate> PeerCertificateOf(SSL* ssl, bool with_cha
 
 std::vector<std::string> SubjectAltNames(X509* certificate) {
   std::vector<std::string> found;
-  const GeneralNamesPtr names(
-      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
+  const GeneralNamesPtr names = GeneralNamesOf(certificate);
   for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {
     const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
     std::string text;
@@ -139,6 +143,14 @@ std::vector<std::string> SubjectAltNames(X509* certificate) {
     if (IsGraphic(text)) found.push_back(kind + text);
   }
   return found;
+}
+
+size_t CountUris(X509* certificate) {
+  const GeneralNamesPtr names = GeneralNamesOf(certificate);
+  size_t count = 0;
+  for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i)
+    count += sk_GENERAL_NAME_value(names.get(), i)->type == GEN_URI ? 1 : 0;
+  return count;
 }
 
 std::string SubjectText(X509* certificate) {

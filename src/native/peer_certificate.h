@@ -27,6 +27,8 @@ struct PeerCertificate {
 // "DNS:…", "URI:…", "email:…", "IP:…". Names with other than graphic ASCII are left out: none of these kinds
 // may have them, and a name with a NUL or a line break in it is a trap for whoever reads on.
 [[nodiscard]] std::vector<std::string> SubjectAltNames(X509* certificate);
+// All that the certificate has, those included that SubjectAltNames leaves out.
+[[nodiscard]] size_t CountUris(X509* certificate);
 // RFC 2253, other than ASCII escaped, at most a few hundred characters.
 [[nodiscard]] std::string SubjectText(X509* certificate);
 [[nodiscard]] std::string SerialText(X509* certificate);

@@ -211,6 +211,10 @@ TEST_P(ClientCertificates, ThatFitNoRuleAreRefused) {
   const Identity two = root_.Issue({.names = "URI:spiffe://example/ns/prod/a,URI:spiffe://example/b"});
   ExpectRefused(spec, &two, SSL_AD_BAD_CERTIFICATE, "URI:spiffe://example/b");  // an SVID has one
 
+  // Also where nobody else gets to see the second one.
+  const Identity hidden = root_.Issue({.names = "URI:spiffe://example/ns/prod/a,URI:spiffe://example/b c"});
+  ExpectRefused(spec, &hidden, SSL_AD_BAD_CERTIFICATE, "not allowed by this listener");
+
   Front front({.client_authentication = spec});
   Worker worker(front);
   const Identity right = root_.Issue({.names = "URI:spiffe://example/ns/prod/a"});
