@@ -63,8 +63,16 @@ bool Listener::AcceptOne() {
       return false;
     case ECONNABORTED:
     case EINTR:
-    case EPROTO:
       return true;  // that one has left; the next may be there
+    case ENETDOWN:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case EOPNOTSUPP:
+    case ENETUNREACH:
+      return true;  // so has that one: Linux passes on what its network said meanwhile, see accept(2)
     default:
       // Out of descriptors or memory. The connection stays in the backlog: asking again at once would spin.
       thread_->main().events.Push(AcceptFailed{state_->id, ErrnoText(errno)});

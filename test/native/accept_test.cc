@@ -3,11 +3,28 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
 
 #include "support/eventually.h"
 #include "support/front.h"
 #include "support/tls_client.h"
+
+namespace {
+std::atomic<int> network_error = 0;  // for the next accept4
+}  // namespace
+
+// Instead of the C library's.
+extern "C" int accept4(int fd, sockaddr* address, socklen_t* size, int flags) {
+  if (const int error = network_error.exchange(0); error != 0) {
+    errno = error;
+    return -1;
+  }
+  return static_cast<int>(syscall(SYS_accept4, fd, address, size, flags));
+}
 
 namespace sealgate::test {
 namespace {
@@ -47,6 +64,23 @@ TEST(Accept, GoesOnWhenThereAreDescriptorsAgain) {
   EXPECT_TRUE(Eventually([&] { return front.listener().handshaking == 1; }));
   TlsClient other(front.port());
   EXPECT_TRUE(other.Handshake());
+}
+
+TEST(Accept, GoesOnAtOnceAfterAConnectionWhoseNetworkFailed) {
+  Front front;
+  for (const int error : {ECONNABORTED, ENETDOWN, EPROTO, ENOPROTOOPT, EHOSTDOWN, ENONET, EHOSTUNREACH,
+                          EOPNOTSUPP, ENETUNREACH}) {
+    network_error = error;
+    TlsClient client(front.port());
+    EXPECT_TRUE(client.Handshake());
+    EXPECT_EQ(network_error, 0);
+  }
+
+  TlsClient last(front.port());
+  last.Drop();
+  const auto event = front.events.Take();
+  ASSERT_TRUE(event);
+  EXPECT_TRUE(std::holds_alternative<HandshakeFailed>(*event));  // and no AcceptFailed before
 }
 
 TEST(Accept, ResetsAConnectionThatNeedsASocketPairWhenThereIsNone) {
