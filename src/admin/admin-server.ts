@@ -5,7 +5,9 @@
  * control, which is why it listens on loopback unless told otherwise.
  */
 
+import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { setTimeout as delay } from 'node:timers/promises'
 import { TlsError } from '../errors.ts'
 import type { Log } from '../log.ts'
 import { EXPOSITION_CONTENT_TYPE } from '../metrics/exposition.ts'
@@ -32,7 +34,7 @@ export interface AdminServer {
   readonly host: string
   /** The one it got, where 0 was asked for. */
   readonly port: number
-  /** Answers what has been asked, then ends. Idempotent. */
+  /** Answers what has been asked, for a second at most, then ends. Idempotent. */
   close(): Promise<void>
 }
 
@@ -42,7 +44,10 @@ export async function startAdminServer(
   source: AdminSource,
   log: Log,
 ): Promise<AdminServer> {
+  const answering = new Set<ServerResponse>()
   const server = createServer(LIMITS, (request, response) => {
+    answering.add(response)
+    response.once('close', () => answering.delete(response))
     answer(request, source).then(
       (reply) => send(request, response, reply),
       (error: unknown) => {
@@ -62,12 +67,25 @@ export async function startAdminServer(
     host: address.host,
     port,
     close: () => {
-      closed ??= new Promise<void>((resolve) => {
-        server.close(() => resolve())
-      })
+      closed ??= closeServer(server, answering)
       return closed
     },
   }
+}
+
+/**
+ * close() ends Node's own timeouts as well, and no connection counts as idle before its first request: a probe that had
+ * connected and said nothing would keep Sealgate from ending.
+ */
+async function closeServer(server: Server, answering: ReadonlySet<ServerResponse>): Promise<void> {
+  const closed = once(server, 'close')
+  server.close()
+  const late = new AbortController()
+  const answered = Promise.all([...answering].map((response) => once(response, 'close')))
+  await Promise.race([answered, delay(CLOSE_GRACE_MS, undefined, late).catch(() => {})])
+  late.abort()
+  server.closeAllConnections()
+  await closed
 }
 
 interface Reply {
@@ -170,6 +188,7 @@ function listen(server: Server, { host, port }: { host: string; port: number }):
 }
 
 const ANSWER_TIMEOUT_MS = 5_000
+const CLOSE_GRACE_MS = 1_000
 const MAX_CONNECTIONS = 64
 const LIMITS = {
   maxHeaderSize: 8_192,

@@ -10,6 +10,7 @@
  */
 
 import { constants } from 'node:os'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Log } from '../log.ts'
 
 /** What can be stopped; the proxy as a whole. */
@@ -42,6 +43,8 @@ export interface SignalSource {
 export async function serveUntilSignal(options: {
   signals: SignalSource
   log: Log
+  /** How long a stop that is to be at once may take; the process is expected to exit then. */
+  stopMs?: number
   start: () => Promise<Stoppable>
 }): Promise<number> {
   using signals = new Signals(options.signals, options.log)
@@ -51,14 +54,26 @@ export async function serveUntilSignal(options: {
   try {
     await Promise.race([signals.first, app.failed])
   } catch (error) {
-    await app.destroy()
+    await stopNow(app, options)
     throw error
   }
 
   const ended = await Promise.race([app.drain(), signals.second])
   if (ended === undefined) return 0
-  await app.destroy()
+  await stopNow(app, options)
   return statusOf(ended)
+}
+
+/** The drain may have come as far as to a part that never ends, and destroy() waits for the same one. */
+async function stopNow(
+  app: Stoppable,
+  { log, stopMs = STOP_NOW_MS }: { log: Log; stopMs?: number },
+): Promise<void> {
+  const late = new AbortController()
+  const stopped = app.destroy().then(() => true)
+  const inTime = await Promise.race([stopped, delay(stopMs, false, late)])
+  late.abort()
+  if (!inTime) log.error({ timeoutMs: stopMs }, 'a part did not stop in time: the process ends without it')
 }
 
 /** Listens until disposed; says in the log what each signal does. */
@@ -105,3 +120,5 @@ function statusOf(signal: StopSignal): number {
 }
 
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
+// More than the audit log's last record and the host processes' last words take together.
+const STOP_NOW_MS = 10_000

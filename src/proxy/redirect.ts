@@ -13,7 +13,7 @@ import type { Log } from '../log.ts'
 export interface Redirect {
   /** As bound; matters when port 0 was asked for. */
   readonly port: number
-  /** Stops listening and ends when open connections have. Idempotent. */
+  /** Stops listening and ends open connections. Idempotent. */
   close(): Promise<void>
 }
 
@@ -48,7 +48,9 @@ export async function startRedirect(options: {
     close: () => {
       closed ??= new Promise((resolve) => {
         server.close(() => resolve())
-        server.closeIdleConnections()
+        // close() ends Node's own timeouts as well, and no connection counts as idle before its first request: whoever
+        // had connected and said nothing would keep this open for ever. An answer is written as soon as it is asked for.
+        server.closeAllConnections()
       })
       return closed
     },

@@ -1,5 +1,7 @@
 /** The plain-HTTP listener: says "use https" to a sane request, nothing to any other. */
 
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { pino } from 'pino'
 import { expect, test } from 'vitest'
 import { startRedirect } from '../../../src/proxy/redirect.ts'
@@ -46,3 +48,17 @@ test('a port in use is an error that names it', async () => {
   await expect(second).rejects.toThrow(String(first.port))
   await Promise.all([first.close(), first.close()])
 })
+
+test.each(['', 'GET / HTTP/1.1\r\nHost: a'])(
+  'who has connected and sent %j does not keep it open',
+  async (bytes) => {
+    const redirect = await startRedirect({ address: ANY_PORT, log })
+    const client = connect(redirect.port, '127.0.0.1').on('error', () => {})
+    await once(client, 'connect')
+    client.write(bytes)
+    // Accepted by now: this came later, and is answered.
+    await curl('-i', '-H', 'Host: a', `http://127.0.0.1:${redirect.port}/`)
+
+    await Promise.all([redirect.close(), once(client, 'close')])
+  },
+)

@@ -167,3 +167,17 @@ test('closing answers what was asked, refuses what comes after, and may be asked
   await closed
   await expect(fetch(`${url}/healthz`)).rejects.toThrow()
 })
+
+test('closing waits for no connection that asks nothing, and not long for an answer', async () => {
+  const { server } = await start({ metrics: () => new Promise(() => {}) })
+  const [silent, asking] = ['', 'GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n'].map((bytes) => {
+    const socket = connect(server.port, '127.0.0.1').on('error', () => {})
+    socket.write(bytes)
+    return once(socket, 'close')
+  })
+  await fetch(`http://127.0.0.1:${server.port}/healthz`)
+
+  const beganMs = performance.now()
+  await Promise.all([server.close(), silent, asking])
+  expect(performance.now() - beganMs).toBeLessThan(3_000)
+})

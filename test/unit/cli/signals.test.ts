@@ -6,7 +6,7 @@ import { expect, test } from 'vitest'
 import { type SignalSource, type Stoppable, serveUntilSignal } from '../../../src/cli/signals.ts'
 
 /** A program whose steps end when the test says so. */
-function scenario() {
+function scenario({ destroyed = Promise.resolve() } = {}) {
   const events: string[] = []
   const lines: string[] = []
   const signals = new EventEmitter()
@@ -24,12 +24,14 @@ function scenario() {
     },
     destroy: async () => {
       events.push('destroy')
+      await destroyed
     },
   }
   const source: SignalSource = signals
   const status = serveUntilSignal({
     signals: source,
     log: pino({}, { write: (line: string) => lines.push(line) }),
+    stopMs: 50,
     start: async () => {
       await started.promise
       events.push('started')
@@ -142,4 +144,24 @@ test('what fails after the start is stopped, and the reason is thrown', async ()
   await expect(status).rejects.toThrow('every PIN was refused')
   expect(events).toEqual(['started', 'destroy'])
   expect(signals.eventNames()).toEqual([])
+})
+
+test('a second signal stops now although a part never ends', async () => {
+  const { events, lines, send, status, started } = scenario({ destroyed: new Promise(() => {}) })
+  started.resolve()
+  await expect.poll(() => events).toEqual(['started'])
+
+  send('SIGTERM')
+  send('SIGTERM')
+
+  expect(await status).toBe(128 + 15)
+  expect(lines.join()).toContain('a part did not stop in time')
+})
+
+test('what fails after the start is thrown although a part never ends', async () => {
+  const { status, started, failed } = scenario({ destroyed: new Promise(() => {}) })
+  started.resolve()
+  failed.reject(new Error('every PIN was refused'))
+
+  await expect(status).rejects.toThrow('every PIN was refused')
 })
