@@ -1,8 +1,9 @@
 /** Reads a PEM certificate chain into what TLS needs, and says what is doubtful about it. */
 
-import { X509Certificate } from 'node:crypto'
+import type { X509Certificate } from 'node:crypto'
 import type { CertificateOptions } from '../tls/options.ts'
 import { readTextFile } from './files.ts'
+import { certificateBlocks, parseCertificate } from './pem.ts'
 
 export interface ChainProblem {
   readonly level: 'error' | 'warning' | 'secret'
@@ -31,15 +32,14 @@ export function readCertificateFile(file: string, nowMs: number = Date.now()): C
     return failure(`${file} is DER, not PEM: convert it with openssl x509 -inform der -in FILE -out FILE.pem`)
   }
 
-  const blocks = text.match(CERTIFICATE) ?? []
+  const blocks = certificateBlocks(text)
   if (blocks.length === 0) return failure(`${file} holds no certificate (no -----BEGIN CERTIFICATE-----)`)
   const chain: X509Certificate[] = []
   for (const [index, block] of blocks.entries()) {
-    try {
-      chain.push(new X509Certificate(block))
-    } catch {
+    const certificate = block === undefined ? undefined : parseCertificate(block)
+    if (certificate === undefined)
       return failure(`certificate ${index + 1} in ${file} cannot be read: it is damaged or cut off`)
-    }
+    chain.push(certificate)
   }
   return describe(file, chain, nowMs)
 }
@@ -190,8 +190,6 @@ const RENEW_DAYS = 14
 /** OpenSSL's names of the curves TLS signs with. */
 const CURVES: ReadonlySet<string> = new Set(['prime256v1', 'secp384r1', 'secp521r1'])
 const PRIVATE_KEY = /-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----/
-const CERTIFICATE =
-  /-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----[^-]*-----END (?:X509 |TRUSTED )?CERTIFICATE-----/g
 // Letters, digits and hyphens (RFC 1123 §2.1), underscores as found in the wild; `*` only as the whole first label (RFC 6125 §6.4.3).
 const DNS_NAME =
   /^(?:\*\.)?(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/

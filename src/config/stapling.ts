@@ -6,6 +6,7 @@ import type { CertificateOptions } from '../tls/options.ts'
 import type { Path } from './document.ts'
 import { absolutePath, type Context } from './entries.ts'
 import { readTextFile } from './files.ts'
+import { certificateBlocks, parseCertificate } from './pem.ts'
 import type { CertificateOcspEntry, OcspEntry } from './stapling-schema.ts'
 
 /** @param certificate undefined when it has problems of its own: what is left is checked all the same. */
@@ -61,11 +62,11 @@ function resolveIssuer(
 function readIssuer(file: string, leaf: X509Certificate): { der: Uint8Array } | { error: string } {
   const read = readTextFile(file, { maxBytes: MAX_FILE_BYTES, encoding: 'latin1' })
   if ('error' in read) return read
-  const blocks = read.text.match(CERTIFICATE) ?? []
+  const blocks = certificateBlocks(read.text)
   if (blocks.length === 0)
     return { error: `${file} holds no certificate in PEM (no -----BEGIN CERTIFICATE-----)` }
   for (const block of blocks) {
-    const issuer = parsed(block)
+    const issuer = block === undefined ? undefined : parseCertificate(block)
     if (issuer === undefined)
       return { error: `a certificate in ${file} cannot be read: it is damaged or cut off` }
     if (hasIssued(issuer, leaf)) return { der: Uint8Array.from(issuer.raw) }
@@ -78,18 +79,9 @@ function hasIssued(issuer: X509Certificate, leaf: X509Certificate): boolean {
   return leaf.checkIssued(issuer) && leaf.verify(issuer.publicKey)
 }
 
-function parsed(pem: string): X509Certificate | undefined {
-  try {
-    return new X509Certificate(pem)
-  } catch {
-    return undefined
-  }
-}
-
 function namesResponder(leaf: X509Certificate): boolean {
   return /^OCSP - URI:/m.test(leaf.infoAccess ?? '')
 }
 
 // A bundle of issuers is some hundred KiB at most.
 const MAX_FILE_BYTES = 1_048_576
-const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g

@@ -6,6 +6,7 @@ import { resolveKey } from './certificates.ts'
 import type { Path } from './document.ts'
 import { absolutePath, type Context } from './entries.ts'
 import { findFile, readTextFile } from './files.ts'
+import { certificateBlocks } from './pem.ts'
 import type { SharedTicketsEntry } from './ticket-schema.ts'
 
 /** @returns undefined when nothing is shared, or too little of it is said. */
@@ -123,8 +124,9 @@ function readAuthorities(path: Path, name: string, context: Context): string | u
     context.report.error(path, read.error)
     return undefined
   }
-  if (!read.text.includes('-----BEGIN CERTIFICATE-----'))
-    context.report.error(path, `${file} holds no certificate in PEM`)
+  const blocks = certificateBlocks(read.text)
+  if (blocks.length === 0) context.report.error(path, `${file} holds no certificate in PEM`)
+  if (blocks.includes(undefined)) context.report.error(path, `${file} is damaged or cut off`)
   return read.text
 }
 

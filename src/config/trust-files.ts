@@ -7,6 +7,7 @@
 import { X509Certificate } from 'node:crypto'
 import type { ClientTrust, TrustFiles } from '../tls/options.ts'
 import { readTextFile } from './files.ts'
+import { endsInsideBegin } from './pem.ts'
 import { readRevocationListDates } from './revocation-list.ts'
 
 export interface TrustProblem {
@@ -94,6 +95,7 @@ function pemBlocks(file: string, kind: Kind): { der: Buffer; line: number }[] | 
     }
     blocks.push({ der: Buffer.from(base64, 'base64'), line })
   }
+  if (endsInsideBegin(text)) return `${file} cannot be read: its end is damaged or cut off`
   return blocks.length > 0 ? blocks : `${file} holds no ${kind.word} (no -----BEGIN ${kind.label}-----)`
 }
 

@@ -106,6 +106,26 @@ describe('a chain that cannot be used', () => {
     expect(messages(file('broken.pem', content))).toEqual([expect.stringMatching(expected)])
   })
 
+  test('cut off anywhere: is never taken for a shorter chain', () => {
+    const whole = made.pem(leaf, intermediate)
+    const second = whole.indexOf('-----BEGIN', 1)
+    const end = whole.trimEnd().length
+    for (let length = second + 1; length < end; length += 1) {
+      expect(messages(file('cut.pem', whole.slice(0, length)))).toEqual([
+        expect.stringMatching(
+          /^error: certificate 2 in .*cut\.pem cannot be read: it is damaged or cut off$/,
+        ),
+      ])
+    }
+    expect(messages(file('cut.pem', whole.slice(0, end)))).toEqual([])
+  })
+
+  test('with a certificate cut off in the middle of the file: says which', () => {
+    const text = `${made.pem(leaf)}${made.pem(intermediate).slice(0, 200)}\n${made.pem(root)}`
+
+    expect(messages(file('middle.pem', text))).toEqual([expect.stringMatching(/certificate 2 .* cut off/)])
+  })
+
   test('in DER: names the command that converts it', () => {
     const der = new X509Certificate(readFileSync(leaf.certificate)).raw
 

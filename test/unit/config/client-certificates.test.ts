@@ -90,6 +90,7 @@ describe('a file that is wrong is named with its line and the cure', () => {
     expect(await withCa(file('cut.pem', `${pem}${pem.slice(0, 200)}`))).toMatch(
       /certificate 2 in .*cut\.pem \(line \d+\) cannot be read/,
     )
+    expect(await withCa(file('cut.pem', `${pem}-----BEGIN CERTI`))).toMatch(/cut\.pem .*cut off/)
     expect(await withCa(file('bad.pem', pem.replace(/MII.{20}/, 'AAAA')))).toMatch(
       /certificate 1 in .*bad\.pem \(line 1\) cannot be read: it is damaged/,
     )

@@ -113,6 +113,11 @@ test.each<[string, () => string, RegExp]>([
   ['is not there', () => 'absent.pem', /no such file/],
   ['holds no certificate', () => write('empty.pem', 'nothing'), /no certificate in PEM/],
   ['is damaged', () => write('damaged.pem', pem('AAAA')), /damaged or cut off/],
+  [
+    'is cut off in the issuer',
+    () => write('cut.pem', `${pemOf(leaf.leaf)}${pemOf(ca.certificate).slice(0, 99)}`),
+    /damaged or cut off/,
+  ],
   ['holds somebody else', () => new OcspCa(directory, 'else').certificate, /not hold the issuer.*CN=ocsp-ca/],
   ['has the name only', () => impostor(), /not hold the issuer/],
 ])('an issuer file that %s is an error', async (_what, file, message) => {
@@ -157,6 +162,10 @@ function write(name: string, text: string): string {
   const file = join(directory, name)
   writeFileSync(file, text)
   return file
+}
+
+function pemOf(file: string): string {
+  return readFileSync(file, 'utf8')
 }
 
 function pem(base64: string): string {
