@@ -116,7 +116,7 @@ class RunningApp implements App {
     this.failed.catch(() => {}) // whoever has started it decides whether to listen
     this.#fail = fail
     this.#options = options
-    const { log, flush } = createLog({ level: config.log.level, sync: true })
+    const { log, flush } = createLog({ level: config.log.level })
     this.#log = log
     this.#flush = flush
     this.#certificates = new Certificates(config, {

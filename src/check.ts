@@ -23,7 +23,7 @@ export interface CheckFinding {
 /** Reaches every HSM, matches every key with its certificate, signs and verifies once, and stops. */
 export async function checkConfig(config: Config): Promise<readonly CheckFinding[]> {
   // The findings say it all; a line of log between them would be noise.
-  const { log, flush } = createLog({ level: 'silent', sync: true })
+  const { log, flush } = createLog({ level: 'silent' })
   const { signing } = new Certificates(config, { log, metrics: createMetrics() })
   try {
     const stapling = checkStapling(loadAddon(), config.certificates, config.stapling)

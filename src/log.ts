@@ -1,19 +1,17 @@
 /** The process's log: JSON lines on standard output. error = someone must act, warn = degraded but served. */
 
-import { type DestinationStream, destination, type Logger, pino } from 'pino'
+import { type Logger, pino } from 'pino'
+import { LogOutput } from './log-output.ts'
 
 export type Log = Logger
 export type LogLevel = 'error' | 'warn' | 'info' | 'debug'
 
 /**
- * @param sync write each line before returning; otherwise lines are buffered for at most 250 ms (access logs).
- *   Threads of one process may each have a log on the same descriptor: a line is one write.
+ * Each line is written at once, so that it is there whatever ends the process. What standard output does not take, full
+ * or not read, is kept or lost, and serving goes on: see log-output.ts.
  */
-export function createLog(options: { level: LogLevel | 'silent'; sync: boolean }): {
-  log: Log
-  flush: () => void
-} {
-  const stream = options.sync ? destination({ fd: 1, sync: true }) : buffered()
+export function createLog(options: { level: LogLevel | 'silent' }): { log: Log; flush: () => void } {
+  const output = outputAtOnce()
   const log = pino(
     {
       level: options.level,
@@ -22,20 +20,32 @@ export function createLog(options: { level: LogLevel | 'silent'; sync: boolean }
       formatters: { level: (label) => ({ level: label }) },
       redact: { paths: ['pin', '*.pin', 'headers.authorization', 'headers.cookie'], censor: '[secret]' },
     },
-    stream,
+    output,
   )
-  return { log, flush: () => flushQuietly(stream) }
+  return { log, flush: () => output.flush() }
 }
 
 /**
- * A log for lines at the rate of requests: always on, buffered, and without redaction, which costs as much as
- * the rest of a line. Its writer names every field; none of them may hold a secret.
+ * A log for lines at the rate of requests: always on, buffered for at most 250 ms, and without redaction, which costs as
+ * much as the rest of a line. Its writer names every field; none of them may hold a secret.
  */
 export function createAccessLog(): { log: Log; flush: () => void } {
-  const stream = buffered()
+  const output = new LogOutput({ fd: STANDARD_OUTPUT, mode: 'buffered', lostText })
   const formatters = { level: (label: string) => ({ level: label }) }
-  const log = pino({ level: 'info', base: null, timestamp, formatters }, stream)
-  return { log, flush: () => flushQuietly(stream) }
+  const log = pino({ level: 'info', base: null, timestamp, formatters }, output)
+  return { log, flush: () => output.flush() }
+}
+
+let sharedOutput: LogOutput | undefined
+
+/** One for all logs of a thread: their lines stay in order. */
+function outputAtOnce(): LogOutput {
+  sharedOutput ??= new LogOutput({ fd: STANDARD_OUTPUT, mode: 'at once', lostText })
+  return sharedOutput
+}
+
+function lostText(lines: number): string {
+  return `{"level":"warn"${timestamp()},"lines":${lines},"msg":"log lines are missing here: standard output did not take them"}\n`
 }
 
 let stampedAtMs = 0
@@ -51,20 +61,4 @@ function timestamp(): string {
   return stamp
 }
 
-// Below the 16 KiB that sonic-boom writes at once; it refuses to start otherwise.
-const BUFFER_BYTES = 8 * 1024
-const FLUSH_INTERVAL_MS = 250
-
-function buffered(): DestinationStream & { flushSync(): void } {
-  const stream = destination({ fd: 1, sync: false, minLength: BUFFER_BYTES })
-  setInterval(() => stream.flush(), FLUSH_INTERVAL_MS).unref()
-  return stream
-}
-
-function flushQuietly(stream: { flushSync(): void }): void {
-  try {
-    stream.flushSync()
-  } catch {
-    // The descriptor is gone or not open yet: there is nobody left to tell.
-  }
-}
+const STANDARD_OUTPUT = 1

@@ -66,7 +66,7 @@ export async function withTicketTools<T>(
   config: Config,
   action: (tools: TicketTools) => Promise<T>,
 ): Promise<T> {
-  const { log, flush } = createLog({ level: 'silent', sync: true })
+  const { log, flush } = createLog({ level: 'silent' })
   const { options, store, schedule } = openTickets(config)
   const signing = new SigningService({
     hsms: config.hsms.filter(({ name }) => options.key.hsms.includes(name)),

@@ -18,7 +18,7 @@ export async function run(
   { strict, unsafeKeyLog }: { strict: boolean; unsafeKeyLog?: string },
 ): Promise<number> {
   const config = await loadConfig(file)
-  const { log, flush } = createLog({ level: config.log.level, sync: true })
+  const { log, flush } = createLog({ level: config.log.level })
   for (const warning of config.warnings) log.warn(warning)
   if (dropKeyLogVariable()) {
     log.warn('SSLKEYLOGFILE is ignored; run --unsafe-key-log FILE writes the secrets of connections')

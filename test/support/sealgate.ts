@@ -19,7 +19,8 @@ import { checkout, nodeUnderTest } from './npm-start.ts'
 import { descendants, untilEnded } from './process-tree.ts'
 import { type Outcome, runTool } from './tools.ts'
 
-const program = join(checkout, 'dist/cli/main.js')
+/** As built; for `nodeUnderTest`. */
+export const program = join(checkout, 'dist/cli/main.js')
 
 export interface SealgateOptions {
   /** YAML, or what its keys are. Port 0 for every address: the log says which port it became. */

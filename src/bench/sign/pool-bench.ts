@@ -29,7 +29,7 @@ export class PoolBench {
     this.#group = group
     const names = group.hsms.map(({ name }) => name)
     // Whoever looks at a table does not want a log between its lines; what happened is in the steps.
-    const { log } = createLog({ level: 'silent', sync: true })
+    const { log } = createLog({ level: 'silent' })
     this.#service = new SigningService({
       hsms: group.hsms.map((hsm) => ({ ...hsm, sessions })),
       keys: group.keys.map(({ key, spki, keyType }) => ({ key: { ...key, hsms: names }, spki, keyType })),
