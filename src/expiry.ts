@@ -31,18 +31,25 @@ export class ExpiryWarnings {
     certificateExpiry.reset()
     certificateExpiryWarning.reset()
     const told = new Map<string, number>()
+    const shown = new Map<string, { notAfterMs: number; leftDays: number }>()
     for (const certificate of this.#certificates) {
       const end = firstEnd(certificate)
       const labels = { name: certificate.names[0] ?? certificate.file, key_type: certificate.keyType }
-      certificateExpiry.set(labels, certificate.notAfterMs / 1000)
-      const leftDays = (end.notAfterMs - nowMs) / DAY_MS
+      const ownDays = (end.notAfterMs - nowMs) / DAY_MS
+      // Certificates may share their first name: one that is healthy must not hide another one that ends.
+      const series = JSON.stringify(labels)
+      const other = shown.get(series) ?? { notAfterMs: Infinity, leftDays: Infinity }
+      const notAfterMs = Math.min(other.notAfterMs, certificate.notAfterMs)
+      const leftDays = Math.min(other.leftDays, ownDays)
+      shown.set(series, { notAfterMs, leftDays })
+      certificateExpiry.set(labels, notAfterMs / 1000)
       for (const days of THRESHOLDS)
         certificateExpiryWarning.set({ ...labels, days: String(days) }, leftDays <= days ? 1 : 0)
-      const passed = THRESHOLDS.find((days) => leftDays <= days)
+      const passed = THRESHOLDS.find((days) => ownDays <= days)
       if (passed === undefined) continue
       const key = chainKey(certificate)
       told.set(key, passed)
-      if (this.#told.get(key) !== passed) this.#tell(certificate, end, leftDays)
+      if (this.#told.get(key) !== passed) this.#tell(certificate, end, ownDays)
     }
     this.#told = told
   }

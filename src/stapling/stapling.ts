@@ -188,13 +188,28 @@ export class Stapling {
 
   #tellChange(): void {
     const { metrics, onChange } = this.#parts
+    // Certificates may share their first name: one that is well must not hide another one that is not.
+    const shown = new Map<
+      string,
+      { labels: Entry['labels']; stapled: boolean; required: boolean; endsMs: number }
+    >()
     for (const { subject, plan, stapled, stapling, labels } of this.#entries.values()) {
       if (plan.kind === 'none' && !plan.wanted) continue
+      const series = JSON.stringify(labels)
+      const other = shown.get(series) ?? { stapled: true, required: false, endsMs: Infinity }
       const current = stapled?.current
-      metrics.ocspStapled.set(labels, current === undefined ? 0 : 1)
-      metrics.ocspRequired.set(labels, subject.mustStaple || stapling.required ? 1 : 0)
-      if (current === undefined) metrics.ocspNextUpdate.remove(labels)
-      else metrics.ocspNextUpdate.set(labels, current.endsMs / 1000)
+      shown.set(series, {
+        labels,
+        stapled: other.stapled && current !== undefined,
+        required: other.required || subject.mustStaple || stapling.required,
+        endsMs: Math.min(other.endsMs, current?.endsMs ?? Infinity),
+      })
+    }
+    for (const { labels, stapled, required, endsMs } of shown.values()) {
+      metrics.ocspStapled.set(labels, stapled ? 1 : 0)
+      metrics.ocspRequired.set(labels, required ? 1 : 0)
+      if (endsMs === Infinity) metrics.ocspNextUpdate.remove(labels)
+      else metrics.ocspNextUpdate.set(labels, endsMs / 1000)
     }
     onChange()
     this.#changed.emit('change')

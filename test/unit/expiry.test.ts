@@ -94,6 +94,23 @@ test('the metric follows, and forgets certificates that have gone', async () => 
   expect((await metrics.certificateExpiry.get()).values).toEqual([])
 })
 
+test('of two with the same first name and key type, the metrics show the one that ends first', async () => {
+  const soon = read(made.issue('www', { names: 'DNS:localhost', days: 3 }).certificate)
+  for (const order of [
+    [soon, certificate],
+    [certificate, soon],
+  ]) {
+    expiry.watch(order)
+
+    const [expiresAt, ...more] = (await metrics.certificateExpiry.get()).values
+    expect([expiresAt?.value, more]).toEqual([soon.notAfterMs / 1000, []])
+    const { values } = await metrics.certificateExpiryWarning.get()
+    expect(values.filter(({ value }) => value === 1).map(({ labels }) => labels.days)).toEqual(
+      [7, 14, 30].map(String),
+    )
+  }
+})
+
 function read(file: string): CertificateOptions {
   const { certificate, problems } = readCertificateFile(file)
   if (certificate === undefined) throw new Error(JSON.stringify(problems))

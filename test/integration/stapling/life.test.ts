@@ -66,6 +66,17 @@ test('a response is stapled until its end and the next one is got before', async
   expect(await metrics('sealgate_ocsp_refreshes_total')).toEqual([2])
 })
 
+test('of two with the same first name, the metrics show the one that is without', async () => {
+  const [lucky, unlucky] = [ca.issue({ responder: server.url }), ca.issue({})]
+  server.answer(ca.answer(lucky, { thisUpdateS: 0, nextUpdateS: 60 }))
+  const without = { ...certificate(unlucky), stapling: { ...certificate(unlucky).stapling, required: true } }
+  const { stapling, metrics } = start([without, certificate(lucky)])
+  await vi.waitFor(() => expect(stapling.staples().some(({ endsS }) => endsS > 0)).toBe(true), PATIENCE)
+
+  expect(await metrics('sealgate_ocsp_stapled')).toEqual([0])
+  expect(await metrics('sealgate_ocsp_required')).toEqual([1])
+})
+
 test('a response is taken back at its end when the responder is gone', async () => {
   const leaf = ca.issue({ responder: server.url })
   server.answer(ca.answer(leaf, { thisUpdateS: 0, nextUpdateS: 3 }))
