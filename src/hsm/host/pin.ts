@@ -8,6 +8,12 @@ import { Problem } from './problem.ts'
 /** @throws {Problem} `ERR_HSM_PIN` when there is none; not final, since no login was tried. */
 export function readPin(source: HsmOptions['pin']): string {
   const pin = 'file' in source ? fromFile(source.file) : fromEnvironment(source.env)
+  // Invisible in an editor; as a part of the PIN it would cost a try, and a token has few.
+  if (pin.startsWith('\uFEFF'))
+    throw new Problem(
+      'ERR_HSM_PIN',
+      `the PIN begins with a byte order mark (${place(source)}): save it without one`,
+    )
   if (pin === '') throw new Problem('ERR_HSM_PIN', `the PIN is empty (${place(source)})`)
   return pin
 }

@@ -16,6 +16,11 @@ test.each([['1234'], ['1234\n'], ['1234\r\n'], ['1234\nsince March\n']])(
   },
 )
 
+test('a byte order mark is refused before it costs a try', () => {
+  writeFileSync(file, '\uFEFF1234\n')
+  expect(() => readPin({ file })).toThrow(`the PIN begins with a byte order mark (file ${file})`)
+})
+
 test('blanks belong to the PIN', () => {
   writeFileSync(file, ' 12 34 \n')
   expect(readPin({ file })).toBe(' 12 34 ')
