@@ -3,4 +3,20 @@
 
 import { runProgram } from './program.ts'
 
-process.exit(await runProgram(process.argv.slice(2)))
+/** Of sysexits.h. */
+const EX_IOERR = 74
+let lost: NodeJS.ErrnoException | undefined
+// `| head` has seen enough: what is under way goes on to its end, and nobody is told.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') lost ??= error
+})
+process.stderr.on('error', () => {}) // nobody is left to be told
+
+const status = await runProgram(process.argv.slice(2))
+// A write that failed says so in a later turn.
+await new Promise((resolve) => setImmediate(resolve))
+if (lost !== undefined)
+  process.stderr.write(
+    `sealgate: standard output could not be written (${lost.code}): what it said is incomplete\n`,
+  )
+process.exit(lost !== undefined && status === 0 ? EX_IOERR : status)

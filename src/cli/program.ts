@@ -156,4 +156,5 @@ Examples:
   $ sealgate run --config /etc/sealgate.yaml
 
 Signals to run: TERM or INT drains and exits 0, a second one stops now.
-Exit status: 0, 64 usage, 69 an HSM or port is unavailable, 70 a bug, 78 configuration.`
+Exit status: 0, 64 usage, 69 an HSM or port is unavailable, 70 a bug, 74 standard output cannot be written,
+78 configuration.`
