@@ -69,7 +69,7 @@ Napi::Value ThrowErrno(Napi::Env env, int error) {
   return env.Undefined();
 }
 
-// Every connection comes by here, and properties set one by one, by name, cost more than a call into JavaScript.
+// Every connection comes by here, and properties set one by one cost more than a call into JavaScript.
 Napi::Value ToJs(Napi::Env env, const Established& facts) {
   const auto text = [env](const auto& of) -> napi_value {
     return of.empty() ? env.Undefined() : Napi::Value(Napi::String::New(env, of));

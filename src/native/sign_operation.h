@@ -13,9 +13,8 @@ namespace sealgate {
 // Owns:    a copy of the message to sign, and the signature; both cleansed on destruction.
 // Borrows: nothing. It lives in the Connection, which resumes the suspended handshake before it dies.
 // Thread:  loop thread only, on either stack (the loop's or the suspended job's).
-// Ends:    exactly once, by Finish() or Cancel(); only the first of them counts, but for a signature that has
-// come
-//          and is not fetched yet: a connection that goes takes it back.
+// Ends:    exactly once, by Finish() or Cancel(); only the first of them counts. But a signature that has come
+//          and is not fetched yet is taken back by a connection that goes.
 class SignOperation final {
  public:
   enum class State : uint8_t { kNone, kWanted, kRequested, kSigned, kFailed };
