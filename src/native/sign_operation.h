@@ -13,8 +13,8 @@ namespace sealgate {
 // Owns:    a copy of the message to sign, and the signature; both cleansed on destruction.
 // Borrows: nothing. It lives in the Connection, which resumes the suspended handshake before it dies.
 // Thread:  loop thread only, on either stack (the loop's or the suspended job's).
-// Ends:    exactly once, by Finish() or Cancel(); only the first of them counts. But a signature that has come
-//          and is not fetched yet is taken back by a connection that goes.
+// Ends:    exactly once, by Finish() or Cancel(); only the first of them counts. A connection that goes takes
+//          a signature back that has come and is not fetched yet.
 class SignOperation final {
  public:
   enum class State : uint8_t { kNone, kWanted, kRequested, kSigned, kFailed };

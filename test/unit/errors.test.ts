@@ -62,7 +62,7 @@ test('an HSM error keeps its facts, and says who is at fault and whether another
   const error = new HsmError('ERR_HSM_FAILED', 'C_Sign failed', { hsm: 'a', rv: 0x30, call: 'C_Sign', cause })
 
   expect(error).toMatchObject({ name: 'HsmError', fault: 'hsm', retryable: true, hsm: 'a', rv: 0x30, cause })
-  expect(new HsmError('ERR_HSM_PIN', 'refused').retryable).toBe(false)
+  expect(new HsmError('ERR_HSM_REFUSED', 'refused').retryable).toBe(false)
 })
 
 test('a problem reads file:line:column: path: message, and leaves out what it does not know', () => {
