@@ -106,7 +106,7 @@ function addCommand(
     .option('--config <file>', 'configuration, see config/README.md (required)')
     .action(({ config, ...options }: { config?: string }) => {
       // Not requiredOption(): that complains before it sees that --confg was meant.
-      if (config === undefined) return command.error('error: --config FILE is missing')
+      if (config === undefined || config === '') return command.error('error: --config FILE is missing')
       return action(config, options)
     })
   return command

@@ -1,6 +1,18 @@
 /** A YAML file whose values still know where they stand. */
 
-import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, type YAMLError } from 'yaml'
+import {
+  type Alias,
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  parseDocument,
+  visit,
+  type YAMLError,
+} from 'yaml'
 import { ConfigError, type ConfigProblem } from '../errors.ts'
 
 /** Keys and indices from the root, e.g. `['listeners', 0, 'address']`. */
@@ -28,6 +40,12 @@ export function parseConfigDocument(file: string, text: string): ConfigDocument 
   const faults = [...document.errors, ...document.warnings]
   if (faults.length > 0) throw new ConfigError(faults.map((fault) => syntaxProblem(file, lines, fault)))
 
+  const unanchored = aliasWithoutAnchor(document)
+  if (unanchored !== undefined) {
+    const message = 'an alias (*name) has no anchor (&name) before it; is it mistyped?'
+    const place = placeOf(lines, startOf(unanchored) ?? 0)
+    throw new ConfigError([{ code: 'ERR_CONFIG_SYNTAX', file, ...place, path: '', message }])
+  }
   let value: unknown
   try {
     value = document.toJS({ maxAliasCount: MAX_ALIASES })
@@ -37,7 +55,7 @@ export function parseConfigDocument(file: string, text: string): ConfigDocument 
         code: 'ERR_CONFIG_SYNTAX',
         file,
         path: '',
-        message: `an alias (*name) has no anchor, or the aliases expand to more than ${MAX_ALIASES} copies; write the values out`,
+        message: `the aliases expand to more than ${MAX_ALIASES} copies; write the values out`,
       },
     ])
   }
@@ -51,6 +69,24 @@ export function parseConfigDocument(file: string, text: string): ConfigDocument 
       return offset === undefined ? undefined : placeOf(lines, offset)
     },
   }
+}
+
+/** The first one; toJS() throws for it as well, without its place. */
+function aliasWithoutAnchor(document: Document): Alias | undefined {
+  const anchors = new Set<string>()
+  let found: Alias | undefined
+  visit(document, {
+    Node: (_, node) => {
+      if (isAlias(node)) {
+        if (anchors.has(node.source)) return undefined
+        found = node
+        return visit.BREAK
+      }
+      if (node.anchor !== undefined) anchors.add(node.anchor)
+      return undefined
+    },
+  })
+  return found
 }
 
 /** `listeners[0].address`: the form in which messages name a place. */

@@ -39,11 +39,23 @@ export async function loadConfig(file: string): Promise<Config> {
 
 /** @throws {ConfigError} `ERR_CONFIG_FILE` when there is nothing to read. */
 export function readConfigText(file: string): Pick<Config, 'file' | 'text'> {
-  const path = resolve(file)
+  const path = pathOf(file)
   const read = readTextFile(path, { maxBytes: MAX_FILE_BYTES, encoding: 'utf8' })
   if ('error' in read) throw fileError(path, `${read.error}; name the configuration with --config FILE`)
   if (read.text.trim() === '') throw fileError(path, 'is empty; begin with a file from the folder config/')
   return { file: path, text: read.text }
+}
+
+/** @throws {ConfigError} when the path is relative to a directory that is gone. */
+function pathOf(file: string): string {
+  try {
+    return resolve(file)
+  } catch {
+    throw fileError(
+      file,
+      'is relative to a working directory that does not exist any more; name its whole path',
+    )
+  }
 }
 
 /**

@@ -41,6 +41,7 @@ test.each([
   [['rnu', '--config', 'x'], /unknown command 'rnu'\n\(Did you mean run\?\)/],
   [['run', '--confg', 'x'], /unknown option '--confg'\n\(Did you mean --config\?\)/],
   [['run'], /--config FILE is missing/],
+  [['check', '--config', ''], /--config FILE is missing/],
   [['run', '--config'], /argument missing/],
   [['check', '--config', 'x', 'y'], /too many arguments/],
   [[], /Usage: sealgate/],

@@ -1,6 +1,6 @@
 /** From YAML to Config: what a good file becomes, and what is said about a bad one, all at once. */
 
-import { chmodSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmdirSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -431,6 +431,18 @@ sining: { timeout: 1s }
     await expect(loadConfig(file)).rejects.toThrow(/is not UTF-8/)
   })
 
+  test('in a working directory that is gone is named as it was given', async () => {
+    const before = process.cwd()
+    const gone = mkdtempSync(join(fixture.directory, 'gone-'))
+    process.chdir(gone)
+    rmdirSync(gone)
+    try {
+      await expect(loadConfig('sealgate.yaml')).rejects.toThrow(/^sealgate\.yaml: .*working directory/)
+    } finally {
+      process.chdir(before)
+    }
+  })
+
   test('with aliases that multiply is refused before they do', async () => {
     const levels = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']
     const bomb = levels.map((name, index) => {
@@ -451,13 +463,14 @@ sining: { timeout: 1s }
     ['an open quote', 'listeners:\n  - "x', 2],
     ['a second document', 'listeners: []\n---\nlisteners: []\n', 2],
     ['an unknown tag', 'listeners: !x []\n', 1],
-    ['an alias to nothing', 'listeners: *nothing\n', undefined],
+    ['an alias to nothing', 'hsms:\n  hsm-b: *nothing\n', 2],
+    ['an alias before its anchor', 'hsms: *later\nx: &later {}\n', 1],
   ])('with %s is a syntax error with its line', async (_, yaml, line) => {
     const problems = await fixture.problems(yaml)
 
     expect(problems.length).toBeGreaterThan(0)
     expect(problems.every(({ code }) => code === 'ERR_CONFIG_SYNTAX')).toBe(true)
-    if (line !== undefined) expect(problems.map((problem) => problem.line)).toContain(line)
+    expect(problems.map((problem) => problem.line)).toContain(line)
   })
 
   test('with keys that JavaScript knows is refused like any other', async () => {
