@@ -9,6 +9,7 @@ import { returnValueNumber } from '../../src/hsm/ckr.ts'
 import type { HsmOptions } from '../../src/hsm/options.ts'
 import type { SoftHsm } from './softhsm.ts'
 
+const SEEN_AFTER_MS = 3
 const SOURCE = fileURLToPath(new URL('../../src/drill/p11-faults.c', import.meta.url))
 
 export class Faults {
@@ -40,12 +41,17 @@ export class Faults {
     }
   }
 
-  /** @param rules as at the top of p11-faults.c; `CKR_…` names are turned into their numbers. Seen within 2 ms. */
+  /**
+   * Waits until every call that begins from now on sees them; the module looks at its file every 2 ms.
+   *
+   * @param rules as at the top of p11-faults.c; `CKR_…` names are turned into their numbers.
+   */
   set(...rules: readonly string[]): void {
     const text = rules.map((rule) => rule.replace(/CKR_\w+/g, ckrNumber)).join('\n')
     // Replaced, never rewritten: the module must not read half of it.
     writeFileSync(`${this.#control}.new`, `${text}\n`)
     renameSync(`${this.#control}.new`, this.#control)
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, SEEN_AFTER_MS)
   }
 
   clear(): void {
