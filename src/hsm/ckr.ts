@@ -51,12 +51,14 @@ export function returnValueNumber(name: string): number | undefined {
 /** For comparing with one certain return value in code that asks for it, e.g. `CKR.USER_ALREADY_LOGGED_IN`. */
 export const CKR = {
   OK: 0x00,
+  GENERAL_ERROR: 0x05,
   ARGUMENTS_BAD: 0x07,
   ATTRIBUTE_TYPE_INVALID: 0x12,
   ATTRIBUTE_VALUE_INVALID: 0x13,
   SESSION_COUNT: 0xb1,
   TEMPLATE_INCONSISTENT: 0xd1,
   USER_ALREADY_LOGGED_IN: 0x100,
+  USER_PIN_NOT_INITIALIZED: 0x102,
   DOMAIN_PARAMS_INVALID: 0x130,
   CURVE_NOT_SUPPORTED: 0x140,
   CRYPTOKI_ALREADY_INITIALIZED: 0x191,

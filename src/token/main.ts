@@ -5,13 +5,15 @@
  * anybody, and ends with its one job.
  */
 
+import { setTimeout } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 
 import { SealgateError } from '../errors.ts'
 import { Login } from '../hsm/host/login.ts'
+import { OpeningHiccups } from '../hsm/host/opening-hiccups.ts'
 import { Pkcs11Error, type Pkcs11Module } from '../hsm/host/pkcs11.ts'
 import { Problem, problemMessage } from '../hsm/host/problem.ts'
-import { loadModule, openToken, type TokenPlace } from '../hsm/host/token.ts'
+import { loadModule, openToken, type Token, type TokenPlace } from '../hsm/host/token.ts'
 import type { JobContext, JobHsm, TokenJob } from './job.ts'
 import type { JobMessage, StartMessage } from './messages.ts'
 
@@ -40,16 +42,30 @@ async function perform({ job: url, hsm, args }: StartMessage): Promise<void> {
   }
 }
 
-function run(job: TokenJob, context: JobContext): unknown {
+async function run(job: TokenJob, context: JobContext): Promise<unknown> {
   const { hsm } = context
   if (job.opens === 'nothing') return job.run(context)
   module = loadModule(hsm.module)
-  if (job.opens === 'without-login') return job.run(openToken(module, placeOf(hsm), NO_LOGIN), context)
+  if (job.opens === 'without-login') return job.run(await open(module, hsm, NO_LOGIN), context)
   const login = new Login(hsm)
-  const token = openToken(module, placeOf(hsm), login)
+  const token = await open(module, hsm, login)
   const authenticate: (session: typeof token.session) => void = (session) =>
     login.performForSignature(token.module, token.slot, session)
   return job.run({ ...token, authenticate }, context)
+}
+
+async function open(module: Pkcs11Module, hsm: JobHsm, login: Pick<Login, 'perform'>): Promise<Token> {
+  const hiccups = new OpeningHiccups()
+  for (;;) {
+    try {
+      return openToken(module, placeOf(hsm), login)
+    } catch (error) {
+      const pauseMs = hiccups.pauseAfter(error)
+      if (pauseMs === undefined) throw error
+      finalize(module)
+      await setTimeout(pauseMs)
+    }
+  }
 }
 
 const NO_LOGIN = { perform: () => false }
@@ -76,10 +92,14 @@ function endWith(message: JobMessage): void {
 
 /** As an hsm host leaves: the module may say goodbye to the HSM, but its exit handlers do not run. */
 function leave(): void {
-  try {
-    module?.finalize()
-  } catch {
-    // There is nobody left to tell.
-  }
+  if (module !== undefined) finalize(module)
   process.kill(process.pid, 'SIGKILL')
+}
+
+function finalize(started: Pkcs11Module): void {
+  try {
+    started.finalize()
+  } catch {
+    // C_Initialize will say, or there is nobody left to tell.
+  }
 }

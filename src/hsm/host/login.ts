@@ -3,7 +3,10 @@
  *
  * A wrong PIN counts against the token's limit, and a token that has locked itself needs the security officer. So: one
  * attempt in the life of a host, until the PIN was accepted; never when the token says that one try is left or
- * none; and a refusal is the end of this member.
+ * none; and a refusal is the end of this member, also one that only the token's flags tell of.
+ *
+ * One failure is made good by a second attempt: SoftHSM writes its token anew at every login of any process, and to whoever
+ * logs in at that instant it answers with an error before it has looked at the PIN.
  */
 
 import { CKR, returnValue } from '../ckr.ts'
@@ -12,11 +15,16 @@ import { readPin } from './pin.ts'
 import { CK, type Handle, Pkcs11Error, type Pkcs11Module } from './pkcs11.ts'
 import { Problem } from './problem.ts'
 
+/** C_Login has failed, probably without looking at the PIN: it may be made once more. */
+export class LoginInDoubt extends Problem {}
+
 export class Login {
   readonly #options: Pick<ConfigureMessage, 'pin' | 'userType'>
   #pin: string | undefined
   #untold = false
   #state: 'untried' | 'tried' | 'accepted' = 'untried'
+  /** Since the last accepted login: the token's flags before it, and what it returned. */
+  #inDoubt: { readonly flags: number; readonly cause: Pkcs11Error } | undefined
   /** Also an accepted PIN: it has been changed, or has expired. */
   #refused: Problem | undefined
 
@@ -43,15 +51,18 @@ export class Login {
     refuseToRisk(flags)
     if (this.#refused !== undefined) throw this.#refused
     if (this.spent) throw new Problem('ERR_HSM_FAILED', 'the PIN was tried once and not accepted')
-    this.#state = this.#state === 'accepted' ? 'accepted' : 'tried'
+    if (this.#inDoubt !== undefined && hasCounted(this.#inDoubt.flags, flags))
+      throw this.#refuse(this.#inDoubt.cause)
+    if (this.#state === 'untried') this.#state = 'tried'
     try {
       module.login(session, this.#options.userType, this.#pin)
     } catch (cause) {
       if (!(cause instanceof Pkcs11Error)) throw cause
       if (cause.rv === CKR.USER_ALREADY_LOGGED_IN) return false
-      throw this.#refusal(cause)
+      throw this.#failure(cause, flags, flagsNow(module, slot))
     }
     this.#state = 'accepted'
+    this.#inDoubt = undefined
     this.#untold = true
     return true
   }
@@ -80,19 +91,54 @@ export class Login {
     }
   }
 
+  /** @param after undefined: the token does not say. */
+  #failure(cause: Pkcs11Error, before: number, after: number | undefined): Problem | Pkcs11Error {
+    const counted = after !== undefined && hasCounted(before, after)
+    const hasPin = (before & CK.CKF_USER_PIN_INITIALIZED) !== 0
+    if (!counted && hasPin && MAY_NOT_COMPARE.has(cause.rv) && this.#inDoubt === undefined) {
+      this.#inDoubt = { flags: before, cause }
+      if (this.#state === 'tried') this.#state = 'untried'
+      return new LoginInDoubt('ERR_HSM_FAILED', cause.message, { cause })
+    }
+    return counted ? this.#refuse(cause) : this.#refusal(cause)
+  }
+
   /** What C_Login returned, as the end of this member if it says anything about the PIN. */
   #refusal(cause: Pkcs11Error): Problem | Pkcs11Error {
-    const { name, code, action } = returnValue(cause.rv)
-    if (action !== 'stop') return cause
+    return returnValue(cause.rv).action === 'stop' ? this.#refuse(cause) : cause
+  }
+
+  #refuse(cause: Pkcs11Error): Problem {
+    const { name, action, code } = returnValue(cause.rv)
     const { pin } = this.#options
     const source = 'file' in pin ? `file ${pin.file}` : `variable ${pin.env}`
+    const counted = action === 'stop' ? '' : ', and has counted a wrong PIN'
     this.#refused = new Problem(
-      code,
-      `the token refused the PIN from ${source} (${name}); it was tried once and will not be tried again`,
+      action === 'stop' ? code : 'ERR_HSM_PIN',
+      `the token refused the PIN from ${source} (${name}${counted}); it was tried once and will not be tried again`,
       { cause, final: true },
     )
     return this.#refused
   }
+}
+
+// CKR_GENERAL_ERROR: its file could not be read. CKR_USER_PIN_NOT_INITIALIZED, of a token that says it has a PIN: it could not when the
+// module was started.
+const MAY_NOT_COMPARE: ReadonlySet<number> = new Set([CKR.GENERAL_ERROR, CKR.USER_PIN_NOT_INITIALIZED])
+
+function flagsNow(module: Pkcs11Module, slot: Handle): number | undefined {
+  try {
+    return module.tokenInfo(slot).flags
+  } catch (error) {
+    if (error instanceof Pkcs11Error) return undefined
+    throw error
+  }
+}
+
+/** Since the last good login, a wrong PIN has been entered, and had not been before (PKCS#11 v3.1, CK_TOKEN_INFO). */
+function hasCounted(before: number, after: number): boolean {
+  const wrong = CK.CKF_USER_PIN_COUNT_LOW | CK.CKF_USER_PIN_FINAL_TRY | CK.CKF_USER_PIN_LOCKED
+  return (after & ~before & wrong) !== 0
 }
 
 function refuseToRisk(flags: number): void {

@@ -17,6 +17,7 @@ import { type OpenedKey, openKey, refuseSharedKeys } from './key-objects.ts'
 import { KeysAside } from './keys-aside.ts'
 import { Ladder } from './ladder.ts'
 import { Login } from './login.ts'
+import { OpeningHiccups } from './opening-hiccups.ts'
 import { Pkcs11Error, type Pkcs11Module } from './pkcs11.ts'
 import { Problem, problemMessage } from './problem.ts'
 import { type Answers, Signer } from './signer.ts'
@@ -41,11 +42,10 @@ export class Recovery {
   readonly #ladder = new Ladder()
   readonly #aside = new KeysAside()
   readonly #pause = new BackOff({ firstMs: 25, capMs: 500 })
-  readonly #openingPause = new BackOff({ firstMs: 60, capMs: 480 })
+  readonly #hiccupsOfOpening = new OpeningHiccups()
   #token: Token | undefined
   #keys: readonly OpenedKey[] = []
   #state: 'opening' | 'signing' | 'climbing' | 'given-up' = 'opening'
-  #openings = 0
   /** Times in a row that keys could not be looked for properly. */
   #hiccups = 0
   /** C_Initialize was called. */
@@ -76,11 +76,11 @@ export class Recovery {
   /** Opens the token for the first time. What fails is climbed from, like what fails later. */
   open(): void {
     if (this.#state === 'given-up') return
-    this.#openings++
     try {
       this.#reopen()
     } catch (error) {
-      if (this.#mayShowSoon(error)) setTimeout(() => this.open(), this.#openingPause.next())
+      const pauseMs = this.#hiccupsOfOpening.pauseAfter(error)
+      if (pauseMs !== undefined) setTimeout(() => this.open(), pauseMs)
       else this.#climb(this.#ladder.failed('module', performance.now()) ?? 'module', error)
       return
     }
@@ -90,17 +90,6 @@ export class Recovery {
   /** Nothing is begun any more. */
   stop(): void {
     this.#state = 'given-up'
-  }
-
-  /**
-   * SoftHSM writes its token anew at every login, and whoever starts in that instant finds no token, or one that it cannot
-   * read: not worth a word unless it lasts.
-   */
-  #mayShowSoon(error: unknown): boolean {
-    if (this.#openings >= MAX_SILENT_OPENINGS) return false
-    return error instanceof Problem
-      ? error.code === 'ERR_HSM_TOKEN_NOT_FOUND'
-      : error instanceof Pkcs11Error && error.call === 'C_GetTokenInfo'
   }
 
   /** @param key that it was asked for; undefined: the wrapping key. */
@@ -228,8 +217,6 @@ export class Recovery {
 
 // A key that fails like this each time is one that cannot be used, and no reason to do without the others.
 const MAX_HICCUPS = 3
-// With the pauses between them, about a second.
-const MAX_SILENT_OPENINGS = 5
 // Longer than a healthy C_Sign, shorter than the front process waits for a rung.
 const QUIET_LIMIT_MS = 2000
 // Without trouble for this long, the next one is a new one.
