@@ -42,7 +42,7 @@ test.each(EXAMPLES)('config/%s passes `check`, serves on all of its listeners, a
 
   // Beside the running proxy: it looks at files and HSMs, not at ports.
   const check = await sealgateCommand(['check', '--config', join(directory, 'config/sealgate.yaml')])
-  expect(check).toMatchObject({ status: 0, stderr: '' })
+  expect(check, check.stdout).toMatchObject({ status: 0, stderr: '' })
   expect(check.stdout).toMatch(/^ok +hsm-a +signs$/m)
   for (const listener of sealgate.listeners)
     expect(await answer(sealgate, listener, config)).toContain('served')
