@@ -4,7 +4,8 @@
  * A proxy outlives its log. A full disk, or a collector that has stopped reading, costs lines and not connections: what
  * cannot be written is kept up to a bound and tried again, what comes after that is lost, and a line says how many once
  * lines get out again. A pipe or a terminal is opened anew so that a write to it can be told not to block; the
- * descriptor that was inherited stays as it is, since other programs may share it. A socket cannot be opened anew.
+ * descriptor that was inherited stays as it is, since other programs may share it. A socket, which is what systemd's journal
+ * gives, cannot be opened anew; Node makes it one that does not block when `process.stdout` is used first (cli/main.ts).
  */
 
 import { constants, fstatSync, openSync, write, writeSync } from 'node:fs'
@@ -178,6 +179,7 @@ function openTarget({ fd, mode }: OutputOptions): Target {
   const slow = { fd, isSlow: mode === 'buffered' }
   try {
     const stats = fstatSync(fd)
+    if (stats.isSocket()) return { fd, isSlow: false }
     if (!stats.isFIFO() && !stats.isCharacterDevice()) return slow
     const flags = constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY
     return { fd: openSync(`/proc/self/fd/${fd}`, flags), isSlow: false }

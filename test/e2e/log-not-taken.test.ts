@@ -38,13 +38,19 @@ afterAll(async () => {
   site?.[Symbol.dispose]()
 })
 
-/** Serves, says that it does, and ends in its order. @returns standard error. */
-async function servesWith(stdout: number): Promise<string> {
-  const started = spawn(nodeUnderTest, [program, 'run', '--config', file], {
-    stdio: ['ignore', stdout, 'pipe'],
-  })
+/**
+ * Serves, says that it does, and ends in its order.
+ *
+ * @param stdout `pipe`: one end of a socket pair, which Node makes, and nobody reads the other one.
+ * @param before a command of the shell with the same standard output.
+ * @returns standard error.
+ */
+async function servesWith(stdout: number | 'pipe', before = ':'): Promise<string> {
+  const run = ['-c', `${before}; exec "$@"`, 'sh', nodeUnderTest, program, 'run', '--config', file]
+  const started = spawn('sh', run, { stdio: ['ignore', stdout, 'pipe'] })
   child = started
   const ended = once(started, 'close')
+  started.on('exit', () => started.stdout?.destroy())
   let stderr = ''
   started.stderr?.on('data', (text) => {
     stderr += text
@@ -89,6 +95,10 @@ test('a pipe that is full and never read', async () => {
   const stdout = openSync(pipe, 'w') // blocks writers, as what a shell makes
   expect(await servesWith(stdout)).toBe('')
   for (const fd of [stdout, stuffing, reader]) closeSync(fd)
+})
+
+test('a socket that is full and never read, as of a journal that has stopped', async () => {
+  expect(await servesWith('pipe', 'timeout 1 yes')).toBe('')
 })
 
 test('a pipe with room for it gets every line', async () => {
