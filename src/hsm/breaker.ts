@@ -46,9 +46,13 @@ export class Breaker {
     this.#silences++
   }
 
-  /** Is it time to rest because it has stopped to answer? To be asked all along: nobody is late at who is full. */
-  isSilent(nowMs: number): boolean {
-    return this.#silences >= SILENCES_TO_OPEN && nowMs - this.#lastAnswerMs > SILENT_MS
+  /**
+   * Is it time to rest because it has stopped to answer? To be asked all along: nobody is late at who is full.
+   *
+   * @param readMs what had been answered by then has been read.
+   */
+  isSilent(readMs: number): boolean {
+    return this.#silences >= SILENCES_TO_OPEN && readMs - this.#lastAnswerMs > SILENT_MS
   }
 
   /** Starts afresh after a rest. */

@@ -208,15 +208,16 @@ export class Member {
     this.metrics.inFlight.set(this.#inFlight.size)
     this.metrics.inFlightLimit.set(this.#limit.value)
     if (this.#limit.resume(nowMs)) this.#options.onChange(this)
-    if (this.#state === 'up' && this.#breaker.isSilent(nowMs))
-      this.#rest(this.#error('ERR_HSM_SIGN_TIMEOUT', 'does not answer any more'))
-    this.#killIfHung(nowMs)
-  }
-
-  #killIfHung(nowMs: number): void {
     // Whatever had been answered by the last tick has been read by now, also when this process was held up in between.
     const readMs = this.#tickedMs
     this.#tickedMs = nowMs
+    if (this.#state === 'up' && this.#breaker.isSilent(readMs))
+      this.#rest(this.#error('ERR_HSM_SIGN_TIMEOUT', 'does not answer any more'))
+    this.#killIfHung(readMs)
+  }
+
+  /** @param readMs what had been answered by then has been read. */
+  #killIfHung(readMs: number): void {
     const oldestMs = this.#inFlight.oldestSentAtMs()
     if (oldestMs === undefined) return
     const { hangMs } = this.#options

@@ -138,6 +138,26 @@ describe('two members, under load', () => {
     await eventually(() => status('hsm-b').inFlight === 0, 'the late answer has come, and belongs to nobody')
   })
 
+  test('a front process that was held up blames nobody for what has been answered meanwhile', async () => {
+    const { service, lines } = await start({ timeoutMs: 10_000 })
+    const key = service.key(0)
+    const signAll = () =>
+      Promise.all(Array.from({ length: 8 }, () => key.sign(signRequest(firstScheme(key)))))
+    for (let round = 0; round < 6; round++) {
+      const signatures = [signAll(), afterThisTurn().then(signAll)]
+      await afterThisTurn()
+      await afterThisTurn()
+
+      // Longer than a member may be silent.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400)
+
+      await Promise.all(signatures)
+    }
+
+    expect(lines.filter((line) => line.includes('does not answer any more'))).toEqual([])
+    expect(stateChanges(lines).filter((change) => change.startsWith('up → '))).toEqual([])
+  })
+
   test('a wrong signature is asked of the other member, and who made it is taken out and named', async () => {
     const { service, lines } = await start({ verify: 'always' })
 
@@ -354,6 +374,11 @@ function status(name: string): HsmStatus {
 
 function pid(name: string): number {
   return status(name).pid ?? 0
+}
+
+/** What was asked for in this turn of the event loop has been sent. */
+function afterThisTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
 }
 
 async function expectNothingInFlight(): Promise<void> {
