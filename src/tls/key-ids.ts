@@ -10,7 +10,8 @@ type Key = Credentials['key']
 export class KeyIds {
   readonly #ids = new Map<Key, number>()
   readonly #keys = new Map<number, Key>()
-  readonly #timers = new Set<NodeJS.Timeout>()
+  /** Of keys that are not used any more. */
+  readonly #lingering = new Map<Key, NodeJS.Timeout>()
   #next = 0
   #used: ReadonlySet<Key> = new Set()
 
@@ -21,15 +22,9 @@ export class KeyIds {
    * @returns the number of each key; the same key has the same number.
    */
   use(keys: readonly Key[], lingerMs: number): readonly number[] {
-    const left = [...this.#used].filter((key) => !keys.includes(key))
+    for (const key of this.#used) if (!keys.includes(key)) this.#linger(key, lingerMs)
     this.#used = new Set(keys)
-    if (left.length > 0) {
-      const timer = setTimeout(() => {
-        this.#timers.delete(timer)
-        for (const key of left) this.#forget(key)
-      }, lingerMs)
-      this.#timers.add(timer.unref())
-    }
+    for (const key of keys) this.#stay(key)
     return keys.map((key) => this.#idOf(key))
   }
 
@@ -40,7 +35,7 @@ export class KeyIds {
 
   /** Idempotent. */
   close(): void {
-    for (const timer of this.#timers) clearTimeout(timer)
+    for (const timer of this.#lingering.values()) clearTimeout(timer)
   }
 
   #idOf(key: Key): number {
@@ -52,10 +47,21 @@ export class KeyIds {
     return id
   }
 
+  #linger(key: Key, lingerMs: number): void {
+    const timer = setTimeout(() => this.#forget(key), lingerMs)
+    this.#lingering.set(key, timer.unref())
+  }
+
+  /** It may have come back: what it was given to linger is over, and begins anew when it leaves again. */
+  #stay(key: Key): void {
+    clearTimeout(this.#lingering.get(key))
+    this.#lingering.delete(key)
+  }
+
   #forget(key: Key): void {
+    this.#lingering.delete(key)
     const id = this.#ids.get(key)
-    // It may have come back meanwhile.
-    if (id === undefined || this.#used.has(key)) return
+    if (id === undefined) return
     this.#ids.delete(key)
     this.#keys.delete(id)
   }

@@ -45,6 +45,21 @@ test('a key that comes back in time is not forgotten', () => {
   expect(ids.key(ofA)).toBe(a)
 })
 
+test('a key that comes back and goes again answers as long as after it went first', () => {
+  const ids = new KeyIds()
+  const [a, b] = [key(), key()]
+  const [ofA = -1] = ids.use([a], LINGER_MS)
+  ids.use([b], LINGER_MS)
+  vi.advanceTimersByTime(0.8 * LINGER_MS)
+  ids.use([a], LINGER_MS)
+  ids.use([b], LINGER_MS)
+
+  vi.advanceTimersByTime(0.9 * LINGER_MS)
+  expect(ids.key(ofA)).toBe(a)
+  vi.advanceTimersByTime(0.2 * LINGER_MS)
+  expect(ids.key(ofA)).toBeUndefined()
+})
+
 test('two certificates with one key have one number', () => {
   const ids = new KeyIds()
   const a = key()
