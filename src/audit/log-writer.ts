@@ -41,6 +41,8 @@ export class LogWriter {
   #batch: Buffer = EMPTY
   /** Of `#batch`, what is in the file already: a disk that becomes full takes a part. */
   #written = 0
+  /** What is in the file may not be on the disk, with `fsync: always`. */
+  #unsynced = false
   #timer: NodeJS.Timeout | undefined
   #syncTimer: NodeJS.Timeout | undefined
   #running: Promise<void> | undefined
@@ -107,12 +109,15 @@ export class LogWriter {
   }
 
   async #run(): Promise<void> {
-    while (this.buffered > 0 && this.#state !== 'given-up') {
+    // At the end it is synced anyway.
+    while (this.#state !== 'given-up' && (this.buffered > 0 || (this.#unsynced && this.#state === 'open'))) {
       try {
         await this.#checkPlace()
-        await this.#writeBatch()
-        this.#heal()
+        if (this.buffered > 0) await this.#writeBatch()
+        // There is room, whether or not it can be synced.
         this.#events.written()
+        if (this.#unsynced) await this.#syncNow()
+        this.#heal()
         await this.#removeExcess()
       } catch (error) {
         this.#fail(error)
@@ -133,8 +138,13 @@ export class LogWriter {
     }
     this.#batch = EMPTY
     this.#written = 0
-    if (this.#audit.fsync === 'always') await this.#file.sync()
+    if (this.#audit.fsync === 'always') this.#unsynced = true
     else if (this.#audit.fsync !== 'never') this.#syncSoon(this.#audit.fsync.everyMs)
+  }
+
+  async #syncNow(): Promise<void> {
+    await this.#file.sync()
+    this.#unsynced = false
   }
 
   /** A file that was removed takes writes as before, and nobody will ever read them. */
