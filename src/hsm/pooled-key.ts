@@ -352,6 +352,8 @@ export class PooledKey implements SigningKey {
     }
     // A host that died says nothing about the next one.
     if (error.code !== 'ERR_HSM_HOST_EXITED') job.noteFailedOn(member)
+    // Who was asked instead may be late as well, and so may whoever is asked next.
+    if (job.attemptsOpen === 0 || member !== job.lastMember) job.hedged = false
     if (job.attemptsOpen > 0) return
     if (job.abandoned) {
       this.#abandon(job)

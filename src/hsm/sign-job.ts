@@ -30,6 +30,7 @@ export class SignJob {
   attemptsMade = 0
   /** Sent and not answered. */
   attemptsOpen = 0
+  /** Another member was asked because the last one was late; until one of the two fails. */
   hedged = false
   lastMember: Member | undefined
   lastSentAtMs = 0

@@ -138,6 +138,28 @@ describe('two members, under load', () => {
     await eventually(() => status('hsm-b').inFlight === 0, 'the late answer has come, and belongs to nobody')
   })
 
+  test('a member that hangs is hedged also when it was asked because another was late, and that one has failed', async () => {
+    const others = new Faults(hsm, 'hsm-c')
+    const hsms = [
+      token.hsmOptions({ name: 'hsm-b', ...faults.options }),
+      token.hsmOptions({ name: 'hsm-c', ...others.options }),
+      token.hsmOptions({ name: 'hsm-a' }),
+    ]
+    running = testService({ hsms, keys: [{ label: 'ec', spki }], signing: { timeoutMs: 20_000 } })
+    expect(await running.service.start()).toEqual([])
+    const key = running.service.key(0)
+
+    faults.set('C_Sign delay 300000', 'C_Sign rv CKR_DEVICE_ERROR')
+    others.set('C_Sign hang')
+    const startedMs = performance.now()
+    // hsm-b, then hsm-c, then hsm-a: turns begin in their order.
+    await key.sign(signRequest(firstScheme(key), { timeoutMs: 20_000 }))
+
+    // At half of the time its host would be killed.
+    expect(performance.now() - startedMs).toBeLessThan(9_000)
+    expect(status('hsm-c')).toMatchObject({ inFlight: 1, restarts: 0 })
+  })
+
   test('a front process that was held up blames nobody for what has been answered meanwhile', async () => {
     const { service, lines } = await start({ timeoutMs: 10_000 })
     const key = service.key(0)
