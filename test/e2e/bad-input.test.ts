@@ -12,6 +12,7 @@ import { startUpstream } from '../integration/proxy/support/upstreams.ts'
 import { Faults } from '../support/p11-faults.ts'
 import { sealgateCommand, startSealgate } from '../support/sealgate.ts'
 import { Site, type SiteCertificate } from '../support/site.ts'
+import { SoftHsm } from '../support/softhsm.ts'
 import { curl, type Outcome } from '../support/tools.ts'
 
 const USAGE = 64
@@ -144,11 +145,15 @@ test('a wrong PIN is tried once by each host, and never again: the token is not 
   const pin = join(site.directory, 'wrong.pin')
   writeFileSync(pin, '99999999\n')
   chmodSync(pin, 0o600)
-  const faults = new Faults(site.softHsm, 'wrong-pin')
-  const member = { ...site.member(), ...faults.options, pin: { file: pin } }
-  const text = JSON.stringify(
-    site.config([9], { hsms: { 'hsm-a': member, 'hsm-b': member }, certificates: [onBoth(good)] }),
-  )
+  // A token each: a login writes its token anew, and another one at that moment may be answered before the PIN is looked at.
+  using other = new SoftHsm()
+  other.addToken(site.token.label)
+  const [a, b] = [new Faults(site.softHsm, 'wrong-pin'), new Faults(other, 'wrong-pin')]
+  const hsms = {
+    'hsm-a': { ...site.member(), ...a.options, pin: { file: pin } },
+    'hsm-b': { ...site.member(), ...b.options, pin: { file: pin } },
+  }
+  const text = JSON.stringify(site.config([9], { hsms, certificates: [onBoth(good)] }))
 
   const refused = await withConfig('run', text)
 
@@ -157,7 +162,7 @@ test('a wrong PIN is tried once by each host, and never again: the token is not 
   expectRefusal(refused, UNAVAILABLE, says)
   expect(refused.stderr).toContain('hsm "hsm-a": the token refused the PIN')
   expect(refused.stdout + refused.stderr).not.toContain('99999999')
-  expect(faults.calls('C_Login')).toBe(2)
+  expect([a.calls('C_Login'), b.calls('C_Login')]).toEqual([1, 1])
   await using sealgate = await startSealgate({ config: site.config([9], { certificates: [good] }) })
   expect((await sealgate.admin('/readyz'))?.status).toBe(200)
 })

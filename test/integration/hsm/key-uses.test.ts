@@ -1,14 +1,17 @@
 /** Every use of a key is told once: what the module was asked for is what the audit log will hold. */
 
+import { generateKeyPairSync } from 'node:crypto'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 
 import type { KeyUse, LoginUse, SignatureUse } from '../../../src/hsm/key-use.ts'
 import type { SigningService } from '../../../src/hsm/signing-service.ts'
+import { movableKey } from '../../support/movable-key.ts'
 import { Faults } from '../../support/p11-faults.ts'
 import { eventually, firstScheme, handshakeMessage, signRequest, testService } from '../../support/signing.ts'
 import { SoftHsm } from '../../support/softhsm.ts'
 
-let hsm: SoftHsm
+// One for each: a login writes a token anew, and whoever logs in to the same one at that moment has to do it twice.
+let softHsms: readonly SoftHsm[] = []
 let a: Faults
 let b: Faults
 let service: SigningService
@@ -16,14 +19,16 @@ let metrics: ReturnType<typeof testService>['metrics']
 let uses: KeyUse[]
 
 beforeEach(async () => {
-  hsm = new SoftHsm()
-  const token = hsm.addToken('web')
-  const spki = token.generateKey({ label: 'ec', id: '01', type: 'EC:prime256v1' })
-  a = new Faults(hsm, 'hsm-a')
-  b = new Faults(hsm, 'hsm-b')
+  const { pkcs8Pem, spki } = movableKey(generateKeyPairSync('ec', { namedCurve: 'P-256' }))
+  const [forA, forB] = [new SoftHsm(), new SoftHsm()]
+  softHsms = [forA, forB]
+  const [tokenOfA, tokenOfB] = [forA.addToken('web'), forB.addToken('web')]
+  for (const token of [tokenOfA, tokenOfB]) token.importKey({ label: 'ec', id: '01', pkcs8Pem })
+  a = new Faults(forA, 'hsm-a')
+  b = new Faults(forB, 'hsm-b')
   uses = []
   const started = testService({
-    hsms: [token.hsmOptions(a.options), token.hsmOptions({ name: 'hsm-b', ...b.options })],
+    hsms: [tokenOfA.hsmOptions(a.options), tokenOfB.hsmOptions({ name: 'hsm-b', ...b.options })],
     keys: [{ label: 'ec', spki }],
     onUse: (use) => uses.push(use),
   })
@@ -34,7 +39,7 @@ beforeEach(async () => {
 })
 afterEach(async () => {
   await service?.close()
-  hsm?.remove()
+  for (const softHsm of softHsms) softHsm.remove()
 })
 
 test('each C_Sign of the module has its use, test signatures and logins among them', async () => {

@@ -1,8 +1,11 @@
 /**
  * A proxy must not lock a token: the exact number of C_Login calls, by process, for everything that can become of a PIN. The
  * token is real; the fault module counts, and says what a real one says only once before it is locked.
+ *
+ * hsm-a has a SoftHSM of its own: its logins would write the token anew that hsm-b opens, which costs openings and logins more.
  */
 
+import { generateKeyPairSync } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
@@ -10,6 +13,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest
 import type { HsmError } from '../../../src/errors.ts'
 import { WAYS } from '../../../src/hsm/member-life.ts'
 import type { HsmStatus } from '../../../src/hsm/signing-service.ts'
+import { movableKey } from '../../support/movable-key.ts'
 import { Faults } from '../../support/p11-faults.ts'
 import {
   eventually,
@@ -28,9 +32,12 @@ const FINAL_TRY = 0x20000
 const LOCKED = 0x40000
 
 const hsm = new SoftHsm()
+const other = new SoftHsm()
 const faults = new Faults(hsm, 'hsm-b')
+const { pkcs8Pem, spki } = movableKey(generateKeyPairSync('ec', { namedCurve: 'P-256' }))
 let token: SoftToken
-let spki: Uint8Array
+/** Of hsm-a. */
+let otherToken: SoftToken
 let running: TestService
 let loginsBefore: number
 
@@ -41,8 +48,12 @@ const DRAWN = Object.entries(WAYS).flatMap(([from, states]) =>
 
 beforeAll(() => {
   token = hsm.addToken('web')
-  spki = token.generateKey({ label: 'ec', id: '01', type: 'EC:prime256v1' })
-  return () => hsm.remove()
+  otherToken = other.addToken('web')
+  for (const each of [token, otherToken]) each.importKey({ label: 'ec', id: '01', pkcs8Pem })
+  return () => {
+    hsm.remove()
+    other.remove()
+  }
 })
 
 beforeEach(() => {
@@ -254,7 +265,7 @@ test('a PIN that the host of a new configuration was refused is not tried by the
   const { pid } = status()
   faults.set('C_Login rv CKR_PIN_INCORRECT')
   const state = {
-    hsms: [token.hsmOptions({ name: 'hsm-a' }), token.hsmOptions({ name: 'hsm-b', ...faults.options })],
+    hsms: [otherToken.hsmOptions({ name: 'hsm-a' }), token.hsmOptions({ name: 'hsm-b', ...faults.options })],
     keys: [...Array.from({ length: 2 }).keys()].map((index) => ({
       key: {
         label: 'ec',
@@ -281,7 +292,7 @@ test('a PIN that the host of a new configuration was refused is not tried by the
 /** hsm-a signs whatever becomes of hsm-b. */
 async function start(overrides: Parameters<SoftToken['hsmOptions']>[0] = {}): Promise<readonly HsmError[]> {
   const members = [
-    token.hsmOptions({ name: 'hsm-a' }),
+    otherToken.hsmOptions({ name: 'hsm-a' }),
     token.hsmOptions({ name: 'hsm-b', ...faults.options, ...overrides }),
   ]
   running = testService({ hsms: members, keys: [{ label: 'ec', spki }] })
