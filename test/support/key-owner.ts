@@ -4,9 +4,9 @@
  */
 
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { expect } from 'vitest'
+import { freePort } from './free-port.ts'
 import { sealgateCommand } from './sealgate.ts'
 import { SoftHsm, type SoftToken } from './softhsm.ts'
 import { type Outcome, runTool } from './tools.ts'
@@ -163,12 +163,4 @@ async function openssl(...args: readonly string[]): Promise<string> {
   const { status, stdout, stderr } = await runTool('openssl', args)
   expect({ args, status, stderr }).toMatchObject({ args, status: 0 })
   return stdout
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return typeof address === 'object' && address !== null ? address.port : 0
 }

@@ -3,6 +3,7 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { freePort } from './free-port.ts'
 
 export type Behaviour = (request: IncomingMessage, response: ServerResponse, body: Buffer) => void
 
@@ -11,10 +12,10 @@ export class OcspServer implements AsyncDisposable {
   readonly #server = createServer((request, response) => void this.#serve(request, response))
   #behaviour: Behaviour = (_request, response) => response.writeHead(503).end()
 
-  /** @param port a free one, to come back on. */
-  static async start(port = 0): Promise<OcspServer> {
+  /** @param port where one of before was, to come back. */
+  static async start(port?: number): Promise<OcspServer> {
     const server = new OcspServer()
-    server.#server.listen(port, '127.0.0.1')
+    server.#server.listen(port ?? (await freePort()), '127.0.0.1')
     await once(server.#server, 'listening')
     return server
   }

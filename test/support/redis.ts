@@ -4,9 +4,9 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { createClient } from '@redis/client'
+import { freePort } from './free-port.ts'
 
 export class Redis implements AsyncDisposable {
   readonly password = randomBytes(16).toString('hex')
@@ -114,14 +114,4 @@ async function ready(child: ChildProcess): Promise<void> {
     if (output.includes('Ready to accept connections')) break
   }
   if (!output.includes('Ready to accept connections')) throw new Error(`redis-server ended:\n${output}`)
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (typeof address !== 'object' || address === null) throw new Error('no port')
-  return address.port
 }

@@ -10,6 +10,7 @@ import { createMetrics, type Metrics } from '../../../../src/metrics/metrics.ts'
 import { HttpFront } from '../../../../src/proxy/front.ts'
 import type { HttpListenerOptions, Route } from '../../../../src/proxy/options.ts'
 import type { UpstreamOptions } from '../../../../src/upstream/options.ts'
+import { freePort } from '../../../support/free-port.ts'
 
 export interface FrontServer extends AsyncDisposable {
   readonly front: HttpFront
@@ -113,11 +114,8 @@ export function port(server: Server): number {
 }
 
 /** A port on which nobody listens. */
-export async function closedPort(): Promise<number> {
-  const server = await listen(createServer())
-  const free = port(server)
-  await new Promise((resolve) => server.close(resolve))
-  return free
+export function closedPort(): Promise<number> {
+  return freePort()
 }
 
 export function upstreamOptions(
