@@ -13,7 +13,7 @@ import { CKR_NAMES } from './return-values.ts'
 
 const UNAVAILABLE = 69
 // The child process starts within it, on a machine with other work too.
-const HANG_LIMIT_MS = 3000
+const HANG_LIMIT_MS = 5000
 
 let hsm: SoftHsm
 let token: SoftToken

@@ -5,6 +5,7 @@
 
 import type { Socket } from 'node:net'
 import { expect, test, vi } from 'vitest'
+import { PATIENCE } from '../../support/patience.ts'
 import { curl, sendRaw } from './support/clients.ts'
 import { closedPort, startFront } from './support/front-server.ts'
 import { startRawUpstream, startUpstream } from './support/upstreams.ts'
@@ -146,8 +147,8 @@ test('a client that leaves cancels the upstream request', async () => {
   await curl('--max-time', '1', `http://127.0.0.1:${front.http1Port}/`)
   await curl('--max-time', '1', '--http2-prior-knowledge', `http://127.0.0.1:${front.http2Port}/`)
 
-  await vi.waitFor(() => expect(closed).toBe(2))
-  await vi.waitFor(() => expect(front.front.connections).toBe(0))
+  await vi.waitFor(() => expect(closed).toBe(2), PATIENCE)
+  await vi.waitFor(() => expect(front.front.connections).toBe(0), PATIENCE)
   expect(front.lines).toHaveLength(2)
   for (const line of front.lines) expect(line).toMatchObject({ aborted: true, code: 'ERR_REQUEST_ABORTED' })
 })
@@ -159,12 +160,12 @@ test('a client that leaves while its request waits for a connection costs the up
   const url = `http://127.0.0.1:${front.http1Port}/`
 
   const first = curl(url)
-  await vi.waitFor(() => expect(release).toHaveLength(1))
+  await vi.waitFor(() => expect(release).toHaveLength(1), PATIENCE)
   await curl('--max-time', '0.5', url)
   release[0]?.()
   expect((await first).stdout).toBe('done')
   const third = curl(url)
-  await vi.waitFor(() => expect(release).toHaveLength(2))
+  await vi.waitFor(() => expect(release).toHaveLength(2), PATIENCE)
   release[1]?.()
 
   expect((await third).stdout).toBe('done')
@@ -187,13 +188,13 @@ for (const [what, args] of [
     const url = `http://127.0.0.1:${front.http1Port}/`
 
     const first = curl(url)
-    await vi.waitFor(() => expect(release).toHaveLength(1))
+    await vi.waitFor(() => expect(release).toHaveLength(1), PATIENCE)
     expect(await status(front.http1Port, '--max-time', '5', ...args)).toBe('503')
     expect(front.lines).toMatchObject([{ status: 503, code: 'ERR_UPSTREAM_NONE_AVAILABLE' }])
     release[0]?.()
     expect((await first).stdout).toBe('done')
     const third = curl(url)
-    await vi.waitFor(() => expect(release).toHaveLength(2))
+    await vi.waitFor(() => expect(release).toHaveLength(2), PATIENCE)
     release[1]?.()
 
     expect((await third).stdout).toBe('done')
@@ -206,11 +207,11 @@ for (const [what, args] of [
 
 test('a request that gets a connection in time is served, however long the answer takes', async () => {
   await using upstream = await startUpstream((_request, response) => {
-    setTimeout(() => response.end('done'), upstream.requests.length === 1 ? 100 : 800)
+    setTimeout(() => response.end('done'), upstream.requests.length === 1 ? 100 : 2_000)
   })
   await using front = await startFront({
     upstreams: { web: [upstream.port] },
-    upstream: { connections: 1, connectTimeoutMs: 400 },
+    upstream: { connections: 1, connectTimeoutMs: 1_500 },
   })
 
   const both = await Promise.all([status(front.http1Port), status(front.http1Port)])
