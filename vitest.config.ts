@@ -2,8 +2,11 @@ import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
   test: {
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // A test waits for states, and a machine that is busy with other work takes its time to come to them.
+    testTimeout: 60_000,
+    hookTimeout: 90_000,
+    // As test/support/patience.ts: a second is nothing on a busy machine.
+    expect: { poll: { timeout: 15_000, interval: 20 } },
     projects: [
       {
         extends: true,

@@ -5,6 +5,7 @@
 
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { startUpstream, type TestUpstream } from '../integration/proxy/support/upstreams.ts'
+import { PATIENCE } from '../support/patience.ts'
 import { type LogLine, type Sealgate, startSealgate } from '../support/sealgate.ts'
 import { Site } from '../support/site.ts'
 import { curl } from '../support/tools.ts'
@@ -98,7 +99,7 @@ async function linesOf(...requests: readonly (() => Promise<unknown>)[]): Promis
   const before = sealgate.requests().length
   for (const request of requests) await request()
   // The access log is written a quarter of a second late, in one go.
-  await vi.waitFor(() => expect(sealgate.requests().length).toBe(before + requests.length))
+  await vi.waitFor(() => expect(sealgate.requests().length).toBe(before + requests.length), PATIENCE)
   return sealgate.requests().slice(before)
 }
 

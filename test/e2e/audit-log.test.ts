@@ -5,6 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSy
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { startUpstream, type TestUpstream } from '../integration/proxy/support/upstreams.ts'
+import { PATIENCE } from '../support/patience.ts'
 import { type Sealgate, sealgateCommand, startSealgate } from '../support/sealgate.ts'
 import { Site } from '../support/site.ts'
 import { curl, runTool } from '../support/tools.ts'
@@ -150,7 +151,7 @@ test('a full disk costs no handshake; afterwards everything is in the chain', as
   await handshakes(sealgate, 2)
   await limitFiles(sealgate, `${statSync(file).size + 700}`)
   await handshakes(sealgate, 10)
-  await vi.waitFor(async () => expect((await sealgate.metrics()).sum('sealgate_audit_up')).toBe(0))
+  await vi.waitFor(async () => expect((await sealgate.metrics()).sum('sealgate_audit_up')).toBe(0), PATIENCE)
   await handshakes(sealgate, 10)
   expect((await sealgate.metrics()).sum('sealgate_audit_errors_total', { reason: 'EFBIG' })).toBeGreaterThan(
     0,
@@ -158,9 +159,7 @@ test('a full disk costs no handshake; afterwards everything is in the chain', as
   expect((await sealgate.metrics()).sum('sealgate_audit_buffered_bytes')).toBeGreaterThan(0)
 
   await limitFiles(sealgate, 'unlimited')
-  await vi.waitFor(async () => expect((await sealgate.metrics()).sum('sealgate_audit_up')).toBe(1), {
-    timeout: 5_000,
-  })
+  await vi.waitFor(async () => expect((await sealgate.metrics()).sum('sealgate_audit_up')).toBe(1), PATIENCE)
   await sealgate.finish()
 
   expect(records().filter(({ type, reason }) => type === 'sign' && reason === 'handshake')).toHaveLength(22)
@@ -179,9 +178,7 @@ test('a directory that disappears and comes back costs neither handshake nor rec
     { timeout: 10_000 },
   )
   renameSync(`${directory}-away`, directory)
-  await vi.waitFor(async () => expect((await sealgate.metrics()).sum('sealgate_audit_up')).toBe(1), {
-    timeout: 5_000,
-  })
+  await vi.waitFor(async () => expect((await sealgate.metrics()).sum('sealgate_audit_up')).toBe(1), PATIENCE)
   const signatures = (await sealgate.metrics()).sum('sealgate_signatures_total')
   await sealgate.finish()
 

@@ -10,6 +10,7 @@ import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { listen, port } from '../integration/proxy/support/front-server.ts'
 import { startUpstream, type TestUpstream } from '../integration/proxy/support/upstreams.ts'
 import { ClientCa, type ClientCertificate } from '../support/client-ca.ts'
+import { PATIENCE } from '../support/patience.ts'
 import { type LogLine, type Sealgate, sealgateCommand, startSealgate } from '../support/sealgate.ts'
 import { Site } from '../support/site.ts'
 import { curl, type Outcome, sClient } from '../support/tools.ts'
@@ -164,7 +165,7 @@ test('a route that requires a certificate answers 403 without one, and the other
     const metrics = await sealgate.metrics()
     const labels = { listener: 'asking', code: 'ERR_REQUEST_CLIENT_CERTIFICATE' }
     expect(metrics.sum('sealgate_request_failures_total', labels)).toBeGreaterThan(0)
-  })
+  }, PATIENCE)
 })
 
 test('who is refused gets an alert, and the log says why', async () => {
@@ -221,7 +222,7 @@ test.each([
   tamperer.close()
 
   expect(stdout + stderr).toMatch(alert)
-  await vi.waitFor(() => expect(refusals().length).toBe(before + 1))
+  await vi.waitFor(() => expect(refusals().length).toBe(before + 1), PATIENCE)
 })
 
 test.each(['-tls1_2', '-tls1_3'])('a resumed session keeps its client (%s)', async (version) => {
@@ -370,14 +371,15 @@ function refusals(): LogLine[] {
 }
 
 async function refusal(reason: string): Promise<void> {
-  await vi.waitFor(() =>
-    expect(refusals().map((line) => line['reason'])).toContainEqual(expect.stringContaining(reason)),
+  await vi.waitFor(
+    () => expect(refusals().map((line) => line['reason'])).toContainEqual(expect.stringContaining(reason)),
+    PATIENCE,
   )
 }
 
 /** The newest access log line that matches, once it is there. */
 function request(matches: (line: LogLine) => boolean): Promise<LogLine> {
-  return vi.waitUntil(() => sealgate.requests().findLast(matches), { timeout: 5_000 })
+  return vi.waitUntil(() => sealgate.requests().findLast(matches), PATIENCE)
 }
 
 function pairs(raw: readonly string[]): string[][] {

@@ -2,6 +2,7 @@
 
 import { afterEach, expect, test, vi } from 'vitest'
 import { startUpstream } from '../integration/proxy/support/upstreams.ts'
+import { PATIENCE } from '../support/patience.ts'
 import { type Sealgate, startSealgate } from '../support/sealgate.ts'
 import { Site } from '../support/site.ts'
 import { curl, sClient } from '../support/tools.ts'
@@ -22,10 +23,12 @@ test('one client gets its burst of full handshakes, is refused the next, and may
   expect(await handshake(port)).toBe(false)
 
   expect(await handshake(port, '-sess_in', session)).toBe(true)
-  await vi.waitFor(() =>
-    expect(sealgate.lines.map(({ reason }) => reason)).toContain(
-      'past the limit of full handshakes (address)',
-    ),
+  await vi.waitFor(
+    () =>
+      expect(sealgate.lines.map(({ reason }) => reason)).toContain(
+        'past the limit of full handshakes (address)',
+      ),
+    PATIENCE,
   )
   const metrics = await sealgate.metrics()
   expect(metrics.sum('sealgate_handshakes_limited_total', { limit: 'address', outcome: 'refused' })).toBe(1)
@@ -52,7 +55,7 @@ test('past max_connections a client is closed unanswered, and the metric counts 
   await vi.waitFor(async () => {
     const metrics = await sealgate.metrics()
     expect(metrics.sum('sealgate_connections_open', { listener: 'web', state: 'active' })).toBe(1)
-  })
+  }, PATIENCE)
 
   const second = await curl('--insecure', url)
 
@@ -68,7 +71,7 @@ test('one client cannot take the connections of all', async () => {
   const port = sealgate.port('web')
   const url = `https://localhost:${port}/`
   const first = curl('--insecure', `${url}slow`)
-  await vi.waitFor(() => expect(release).toBeDefined())
+  await vi.waitFor(() => expect(release).toBeDefined(), PATIENCE)
 
   const second = await curl('--insecure', url)
   const other = await curl('--insecure', '--interface', '127.0.0.2', `https://127.0.0.1:${port}/`)
@@ -89,7 +92,10 @@ test('while the HSM is behind, who needs it is refused and counted, and a return
   const session = `${cleanUpSite().directory}/session.pem`
   expect(await handshake(port, '-sess_out', session)).toBe(true)
   const waiting = handshake(port)
-  await vi.waitFor(async () => expect((await sealgate.metrics()).sum('sealgate_handshakes_signing')).toBe(1))
+  await vi.waitFor(
+    async () => expect((await sealgate.metrics()).sum('sealgate_handshakes_signing')).toBe(1),
+    PATIENCE,
+  )
 
   expect(await handshake(port)).toBe(false)
   expect(await handshake(port, '-sess_in', session)).toBe(true)

@@ -8,11 +8,12 @@ import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { readAll } from '../integration/proxy/support/clients.ts'
 import { startUpstream, type TestUpstream } from '../integration/proxy/support/upstreams.ts'
 import { clientHello } from '../support/client-hello.ts'
+import { PATIENCE } from '../support/patience.ts'
 import { type LogLine, type Sealgate, startSealgate } from '../support/sealgate.ts'
 import { Site } from '../support/site.ts'
 import { curl, runTool, sClient } from '../support/tools.ts'
 
-const HANDSHAKE_TIMEOUT_MS = 1500
+const HANDSHAKE_TIMEOUT_MS = 4_000
 
 let site: Site
 let upstream: TestUpstream
@@ -105,7 +106,7 @@ test('a peer that leaves while its signature is made is forgotten', async () => 
   }
 
   // The log has some of them in full, and later the number of the others.
-  await vi.waitFor(async () => expect((await handshakesFailed()) - before).toBe(50), { timeout: 5_000 })
+  await vi.waitFor(async () => expect((await handshakesFailed()) - before).toBe(50), PATIENCE)
 })
 
 test('renegotiation is refused', async () => {
@@ -133,7 +134,7 @@ test('1,000 silent connections do not keep a client waiting, and all end', async
   await vi.waitFor(async () => {
     const waiting = (await sealgate.metrics()).sum('sealgate_connections_open', { state: 'handshaking' })
     expect(waiting).toBeGreaterThan(500)
-  })
+  }, PATIENCE)
   const { stdout } = await sClient(sealgate.port(), ['-CAfile', site.ca])
 
   expect(stdout).toContain('served')
@@ -167,7 +168,7 @@ function failures(): LogLine[] {
 
 /** The one line that this test has left. */
 async function oneFailure(): Promise<LogLine> {
-  await vi.waitFor(() => expect(failures().length).toBeGreaterThan(failedBefore))
+  await vi.waitFor(() => expect(failures().length).toBeGreaterThan(failedBefore), PATIENCE)
   const [line, ...more] = failures().slice(failedBefore)
   expect(more).toEqual([])
   return line ?? { level: 'none' }

@@ -4,6 +4,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { startUpstream, type TestUpstream } from '../integration/proxy/support/upstreams.ts'
+import { PATIENCE } from '../support/patience.ts'
 import { sealgateCommand, startSealgate } from '../support/sealgate.ts'
 import { Site } from '../support/site.ts'
 import { sClient } from '../support/tools.ts'
@@ -52,7 +53,7 @@ test.each(['-tls1_2', '-tls1_3'])(
     // The client's own record of the same secrets, whatever order they were derived in.
     const expected = secrets(theirs)
     expect(expected.length).toBeGreaterThan(0)
-    await vi.waitFor(() => expect(secrets(ours)).toEqual(expect.arrayContaining(expected)))
+    await vi.waitFor(() => expect(secrets(ours)).toEqual(expect.arrayContaining(expected)), PATIENCE)
     expect(statSync(ours).mode & 0o777).toBe(0o600)
     expect(sealgate.lines).toContainEqual(
       expect.objectContaining({ level: 'warn', msg: expect.stringMatching(/^UNSAFE: /), file: ours }),

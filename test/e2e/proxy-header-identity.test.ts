@@ -10,6 +10,7 @@ import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'n
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { listen, port } from '../integration/proxy/support/front-server.ts'
 import { ClientCa, type ClientCertificate } from '../support/client-ca.ts'
+import { PATIENCE } from '../support/patience.ts'
 import { type ProxyHeader, parseProxyHeader } from '../support/proxy-header.ts'
 import { type Sealgate, startSealgate } from '../support/sealgate.ts'
 import { Site } from '../support/site.ts'
@@ -202,7 +203,7 @@ async function told(client: TLSSocket): Promise<ProxyHeader> {
   client.write('hello')
   client.resume()
   await once(client, 'end')
-  return await vi.waitUntil(() => headers.find(({ sourcePort }) => sourcePort === localPort))
+  return await vi.waitUntil(() => headers.find(({ sourcePort }) => sourcePort === localPort), PATIENCE)
 }
 
 function text(bytes: Buffer | undefined): string | undefined {

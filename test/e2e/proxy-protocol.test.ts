@@ -9,6 +9,7 @@ import { connect as connectTls } from 'node:tls'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { listen, port } from '../integration/proxy/support/front-server.ts'
 import { startUpstream, type TestUpstream } from '../integration/proxy/support/upstreams.ts'
+import { PATIENCE } from '../support/patience.ts'
 import { type Sealgate, startSealgate } from '../support/sealgate.ts'
 import { Site } from '../support/site.ts'
 import { curl } from '../support/tools.ts'
@@ -65,7 +66,7 @@ test.each([
 test('what comes without a header is closed, and the log says why', async () => {
   const { status } = await curl('--insecure', `https://localhost:${sealgate.port('balanced')}/`)
   expect(status).not.toBe(0)
-  await vi.waitFor(() => expect(reasons()).toContain('no PROXY header'))
+  await vi.waitFor(() => expect(reasons()).toContain('no PROXY header'), PATIENCE)
 })
 
 test('where no balancer is, nobody can claim an address', async () => {
@@ -78,7 +79,7 @@ test('a tcp server gets a header of its own, then the bytes of the client', asyn
   socket.write('hello')
   const received: Buffer[] = []
   socket.on('data', (chunk: Buffer) => received.push(chunk))
-  await vi.waitFor(() => expect(Buffer.concat(received).toString('latin1')).toMatch(/hello$/))
+  await vi.waitFor(() => expect(Buffer.concat(received).toString('latin1')).toMatch(/hello$/), PATIENCE)
   socket.end()
 
   const header = Buffer.concat(received)

@@ -7,6 +7,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { startUpstream, type TestUpstream } from '../integration/proxy/support/upstreams.ts'
+import { PATIENCE } from '../support/patience.ts'
 import { type Sealgate, sealgateCommand, startSealgate } from '../support/sealgate.ts'
 import { Site, type SiteCertificate } from '../support/site.ts'
 import { sClient } from '../support/tools.ts'
@@ -84,7 +85,7 @@ test.each([
     const { stderr } = await ask(listener, name, '-sigalgs', 'ed25519')
 
     expect(stderr).toContain('alert handshake failure')
-    await vi.waitFor(() => expect(failures(listener).length).toBe(before + 1))
+    await vi.waitFor(() => expect(failures(listener).length).toBe(before + 1), PATIENCE)
     expect(failures(listener).at(-1)?.['reason']).toMatch(
       /no shared cipher|no shared signature algorithms|no suitable signature algorithm/,
     )

@@ -9,6 +9,7 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { connect as connectTls, type TLSSocket } from 'node:tls'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { closedPort, listen, port } from '../integration/proxy/support/front-server.ts'
+import { PATIENCE } from '../support/patience.ts'
 import { type Sealgate, startSealgate } from '../support/sealgate.ts'
 import { Site } from '../support/site.ts'
 import { sClient } from '../support/tools.ts'
@@ -58,7 +59,7 @@ test('bytes pass both ways while the connection is open', async () => {
 
   client.end()
   await once(client, 'end')
-  await vi.waitFor(() => expect(closed('echo')).toHaveLength(1))
+  await vi.waitFor(() => expect(closed('echo')).toHaveLength(1), PATIENCE)
   expect(closed('echo')[0]).toMatchObject({
     tlsVersion: 'TLSv1.3',
     upstream: `127.0.0.1:${port(servers.echo)}`,
@@ -83,7 +84,7 @@ test('a server that has ended still gets what the client says', async () => {
   expect((await readAll(client)).length).toBe(SIZE)
   client.end('thanks')
 
-  await vi.waitFor(() => expect(String(Buffer.concat(heard))).toBe('thanks'))
+  await vi.waitFor(() => expect(String(Buffer.concat(heard))).toBe('thanks'), PATIENCE)
 })
 
 test('50 MB go there and back unchanged', async () => {
@@ -127,7 +128,10 @@ test('when every server refuses the client is reset, not closed as if it had bee
 
   expect(stderr).toMatch(/(read|write):errno=104/) // ECONNRESET
   expect(stdout).not.toMatch(/^closed$/m) // close_notify
-  await vi.waitFor(() => expect(closed('dead')[0]).toMatchObject({ reason: 'upstream unreachable' }))
+  await vi.waitFor(
+    () => expect(closed('dead')[0]).toMatchObject({ reason: 'upstream unreachable' }),
+    PATIENCE,
+  )
 })
 
 test('a connection on which nothing moves is closed after idle_timeout', async () => {
@@ -137,7 +141,7 @@ test('a connection on which nothing moves is closed after idle_timeout', async (
 
   await once(client, 'close')
 
-  await vi.waitFor(() => expect(closed('silent')).toHaveLength(1))
+  await vi.waitFor(() => expect(closed('silent')).toHaveLength(1), PATIENCE)
   expect(closed('silent')[0]).toMatchObject({ reason: 'idle timeout' })
   expect(closed('silent')[0]?.['durationMs']).toBeGreaterThan(1000)
 })

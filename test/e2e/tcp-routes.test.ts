@@ -5,6 +5,7 @@ import { createServer, type Server } from 'node:net'
 import { connect, type TLSSocket } from 'node:tls'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { listen, port } from '../integration/proxy/support/front-server.ts'
+import { PATIENCE } from '../support/patience.ts'
 import { type Sealgate, startSealgate } from '../support/sealgate.ts'
 import { Site } from '../support/site.ts'
 import { sClient } from '../support/tools.ts'
@@ -60,7 +61,7 @@ test('a connection that no route takes is closed, and the log says what it asked
       code: 'ERR_REQUEST_NO_ROUTE',
       reason: 'no route takes a connection with server name "localhost" and protocol "postgresql"',
     })
-  })
+  }, PATIENCE)
 })
 
 async function saying(word: string): Promise<Server> {

@@ -7,6 +7,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { startUpstream, type TestUpstream } from '../integration/proxy/support/upstreams.ts'
+import { PATIENCE } from '../support/patience.ts'
 import { type Sealgate, sealgateCommand, startSealgate } from '../support/sealgate.ts'
 import { Site } from '../support/site.ts'
 import { curl, sClient } from '../support/tools.ts'
@@ -106,15 +107,17 @@ describe('a name that no certificate has', () => {
 
     expect(status).not.toBe(0)
     expect(stderr).toContain('SSL alert number 112') // unrecognized_name
-    await vi.waitFor(() =>
-      expect(sealgate.lines).toContainEqual(
-        expect.objectContaining({
-          msg: 'handshake failed',
-          listener: 'narrow',
-          serverName: 'unknown.test',
-          reason: 'unrecognized name',
-        }),
-      ),
+    await vi.waitFor(
+      () =>
+        expect(sealgate.lines).toContainEqual(
+          expect.objectContaining({
+            msg: 'handshake failed',
+            listener: 'narrow',
+            serverName: 'unknown.test',
+            reason: 'unrecognized name',
+          }),
+        ),
+      PATIENCE,
     )
   })
 
@@ -169,10 +172,12 @@ test('a misdirected request never reaches an upstream, and is logged with its co
   await ask('usual', 'first.test', '--http2', '--header', 'Host: old.test')
 
   expect(upstream.requests.length).toBe(before)
-  await vi.waitFor(() =>
-    expect(sealgate.lines).toContainEqual(
-      expect.objectContaining({ status: 421, code: 'ERR_REQUEST_MISDIRECTED' }),
-    ),
+  await vi.waitFor(
+    () =>
+      expect(sealgate.lines).toContainEqual(
+        expect.objectContaining({ status: 421, code: 'ERR_REQUEST_MISDIRECTED' }),
+      ),
+    PATIENCE,
   )
 })
 

@@ -6,6 +6,7 @@
 import type { Socket } from 'node:net'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { type RawUpstream, startRawUpstream } from '../integration/proxy/support/upstreams.ts'
+import { PATIENCE } from '../support/patience.ts'
 import { type Sealgate, startSealgate } from '../support/sealgate.ts'
 import { Site } from '../support/site.ts'
 import { curl, runTool } from '../support/tools.ts'
@@ -48,7 +49,7 @@ for (const protocol of ['--http1.0', '--http1.1', '--http2']) {
 
       expect(reply.stdout).toBe('part of it')
       expect(BROKEN_OFF).toContain(reply.status)
-      await vi.waitFor(() => expect(sealgate.requests().length).toBeGreaterThan(before))
+      await vi.waitFor(() => expect(sealgate.requests().length).toBeGreaterThan(before), PATIENCE)
       expect(sealgate.requests()[before]).toMatchObject({
         status: 200,
         aborted: true,

@@ -44,7 +44,7 @@ export class RemoteToken implements AsyncDisposable {
       failure = `p11-kit not found; install ${INSTALL}`
     })
     await vi.waitUntil(() => failure !== undefined || existsSync(this.#socket), {
-      timeout: 5_000,
+      timeout: 15_000,
       interval: 5,
     })
     if (failure !== undefined) throw new Error(failure)

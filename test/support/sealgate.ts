@@ -158,9 +158,10 @@ export class Sealgate implements AsyncDisposable {
   }
 
   /** Waits for a log line with this message. @throws when the process ends without it. */
-  async logged(msg: string, timeoutMs = 5_000): Promise<LogLine> {
+  async logged(msg: string, timeoutMs = START_MS): Promise<LogLine> {
     const found = () => this.lines.find((line) => line.msg === msg)
-    const wait = vi.waitUntil(() => found() ?? this.#child.exitCode !== null, {
+    // Not its exit: what it has written last may come after that.
+    const wait = vi.waitUntil(() => found() ?? !running.has(this), {
       timeout: timeoutMs,
       interval: POLL_MS,
     })
@@ -309,7 +310,7 @@ function requireBuild(): void {
   if (!existsSync(program)) throw new Error('Sealgate is not built: npm run build')
 }
 
-const START_MS = 15_000
+const START_MS = 25_000
 const STOP_MS = 10_000
 const REST_MS = 10_000
 const POLL_MS = 20

@@ -26,6 +26,7 @@ import { Journal } from '../../../src/keys/journal.ts'
 import { createMetrics, type Metrics } from '../../../src/metrics/metrics.ts'
 import { SIGNATURE_SCHEMES } from '../../../src/signing.ts'
 import { MemoryKey } from '../../support/memory-key.ts'
+import { PATIENCE } from '../../support/patience.ts'
 import { signRequest } from '../../support/signing.ts'
 import { ecKeyPem } from './ec-key.ts'
 
@@ -164,13 +165,10 @@ test('a signature that finds no room before its deadline fails with ERR_AUDIT_FU
   const log = await start({ overflow: 'block', bufferBytes: 20_000 })
   const key = new AuditedKey(new MemoryKey(ecKeyPem()), log)
   rmSync(directory, { recursive: true })
-  await vi.waitFor(
-    () => {
-      log.record(use(0))
-      expect(log.status().error).toBeDefined()
-    },
-    { timeout: 5000 },
-  )
+  await vi.waitFor(() => {
+    log.record(use(0))
+    expect(log.status().error).toBeDefined()
+  }, PATIENCE)
   while (log.hasRoom) log.record(use(1))
 
   const refused = key.sign(signRequest(key.schemes[0] ?? fail(), { timeoutMs: 100 }))
@@ -184,13 +182,10 @@ test('a file that was removed is replaced by a new one, and what went with it is
   log.record(use(1))
   await written(log)
   rmSync(file)
-  await vi.waitFor(
-    () => {
-      log.record(use(2))
-      expect(existsSync(file)).toBe(true)
-    },
-    { timeout: 5000, interval: 100 },
-  )
+  await vi.waitFor(() => {
+    log.record(use(2))
+    expect(existsSync(file)).toBe(true)
+  }, PATIENCE)
   await log.close()
 
   const { findings } = await verify()
@@ -203,13 +198,10 @@ test('another file in its place is kept, and not written to', async () => {
   await written(log)
   rmSync(file)
   writeFileSync(file, 'somebody else’s\n')
-  await vi.waitFor(
-    () => {
-      log.record(use(2))
-      expect(names()).toHaveLength(2)
-    },
-    { timeout: 5000, interval: 100 },
-  )
+  await vi.waitFor(() => {
+    log.record(use(2))
+    expect(names()).toHaveLength(2)
+  }, PATIENCE)
   await log.close()
 
   expect(readFileSync(`${file}.000001`, 'utf8')).toBe('somebody else’s\n')
@@ -260,7 +252,7 @@ function use(n: number): KeyUse {
 }
 
 function written(log: AuditLog): Promise<void> {
-  return vi.waitFor(() => expect(log.status().bufferedBytes).toBe(0), { interval: 2 })
+  return vi.waitFor(() => expect(log.status().bufferedBytes).toBe(0), { ...PATIENCE, interval: 2 })
 }
 
 function names(): string[] {

@@ -6,6 +6,7 @@
 import { connect as connectHttp2, constants } from 'node:http2'
 import { connect } from 'node:net'
 import { expect, test, vi } from 'vitest'
+import { PATIENCE } from '../../support/patience.ts'
 import { readAll, sendRaw } from './support/clients.ts'
 import { startFront } from './support/front-server.ts'
 import { startUpstream } from './support/upstreams.ts'
@@ -62,7 +63,7 @@ for (const [what, [bytes, status]] of Object.entries(refused)) {
 
     expect(reply.text).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `))
     expect(upstream.requests).toHaveLength(0)
-    await vi.waitFor(() => expect(front.lines.map((line) => line.status)).toEqual([status]))
+    await vi.waitFor(() => expect(front.lines.map((line) => line.status)).toEqual([status]), PATIENCE)
   })
 }
 
@@ -284,7 +285,7 @@ for (const name of ['CANCEL', 'NO_ERROR', 'INTERNAL_ERROR', 'REFUSED_STREAM'] as
 
     expect(await goaway).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM)
     clearInterval(timer)
-    await vi.waitFor(() => expect(front.front.connections).toBe(0))
+    await vi.waitFor(() => expect(front.front.connections).toBe(0), PATIENCE)
     session.destroy()
   })
 }

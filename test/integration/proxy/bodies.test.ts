@@ -12,6 +12,7 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { expect, test, vi } from 'vitest'
+import { PATIENCE } from '../../support/patience.ts'
 import { curl, sendRaw } from './support/clients.ts'
 import { startFront } from './support/front-server.ts'
 import { startRawUpstream, startUpstream } from './support/upstreams.ts'
@@ -84,7 +85,7 @@ for (const [protocol, portName] of PROTOCOLS) {
       '/dev/null',
       url(front[portName]),
     )
-    await vi.waitFor(() => expect(stalled).toBe(true))
+    await vi.waitFor(() => expect(stalled).toBe(true), PATIENCE)
     const atStall = written
     await slow
 

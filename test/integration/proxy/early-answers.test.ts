@@ -6,6 +6,7 @@
 import { connect as connectHttp2, constants } from 'node:http2'
 import { connect, type Socket } from 'node:net'
 import { expect, test, vi } from 'vitest'
+import { PATIENCE } from '../../support/patience.ts'
 import { readAll } from './support/clients.ts'
 import { startFront } from './support/front-server.ts'
 import { startRawUpstream } from './support/upstreams.ts'
@@ -64,7 +65,7 @@ for (const [what, answer] of Object.entries(upstreams)) {
 
     const next = session.request({ ':path': '/next' })
     expect(await new Promise((resolve) => next.on('data', (chunk) => resolve(String(chunk))))).toBe('next')
-    await vi.waitFor(() => expect(front.lines).toHaveLength(31))
+    await vi.waitFor(() => expect(front.lines).toHaveLength(31), PATIENCE)
     for (const line of front.lines.slice(0, 30)) {
       expect(line.status).toBe(413)
       expect(line).not.toHaveProperty('code')
@@ -97,7 +98,7 @@ test('an answer larger than the windows of HTTP/2 is not cut off by the reset of
 
   expect(received).toBe(size)
   expect(stream.rstCode).toBe(constants.NGHTTP2_NO_ERROR)
-  await vi.waitFor(() => expect(front.lines).toMatchObject([{ status: 413, bytesSent: size }]))
+  await vi.waitFor(() => expect(front.lines).toMatchObject([{ status: 413, bytesSent: size }]), PATIENCE)
   session.destroy()
 })
 

@@ -5,6 +5,7 @@
 
 import { connect } from 'node:net'
 import { expect, test, vi } from 'vitest'
+import { PATIENCE } from '../../support/patience.ts'
 import { curl, readAll, sendRaw } from './support/clients.ts'
 import { startFront } from './support/front-server.ts'
 import { startUpstream } from './support/upstreams.ts'
@@ -67,13 +68,13 @@ test('a client that asks for much and leaves takes no connection to the upstream
   await using front = await startFront({ upstreams: { web: [upstream.port] }, upstream: { connections: 16 } })
   const client = connect(front.http1Port, '127.0.0.1').pause()
   client.write(get('/large').repeat(300))
-  await vi.waitFor(() => expect(upstream.requests.length).toBeGreaterThan(0))
+  await vi.waitFor(() => expect(upstream.requests.length).toBeGreaterThan(0), PATIENCE)
 
   client.destroy()
 
-  await vi.waitFor(() => expect(front.lines).toHaveLength(1))
+  await vi.waitFor(() => expect(front.lines).toHaveLength(1), PATIENCE)
   expect(front.lines[0]).toMatchObject({ aborted: true, code: 'ERR_REQUEST_ABORTED' })
-  await vi.waitFor(() => expect(open).toBe(0))
+  await vi.waitFor(() => expect(open).toBe(0), PATIENCE)
   expect(upstream.requests).toHaveLength(1)
   expect((await curl('-m', '5', `http://127.0.0.1:${front.http1Port}/page`)).stdout).toBe('page')
   expect(front.front.connections).toBe(0)
@@ -84,12 +85,12 @@ test('a client that leaves while the first is waited for is noticed, with others
   await using front = await startFront({ upstreams: { web: [upstream.port] } })
   const client = connect(front.http1Port, '127.0.0.1')
   client.write(get('/slow') + get('/next'))
-  await vi.waitFor(() => expect(upstream.requests).toHaveLength(1))
+  await vi.waitFor(() => expect(upstream.requests).toHaveLength(1), PATIENCE)
 
   client.destroy()
 
-  await vi.waitFor(() => expect(front.lines).toMatchObject([{ target: '/slow', aborted: true }]))
-  await vi.waitFor(() => expect(front.front.connections).toBe(0))
+  await vi.waitFor(() => expect(front.lines).toMatchObject([{ target: '/slow', aborted: true }]), PATIENCE)
+  await vi.waitFor(() => expect(front.front.connections).toBe(0), PATIENCE)
   expect(upstream.requests).toHaveLength(1)
 })
 
@@ -142,7 +143,7 @@ test('headers that we do not read on are not late', async () => {
   const client = connect(front.http1Port, '127.0.0.1')
   const reply = readAll(client)
   client.write(`${get('/').repeat(30)}GET / HTTP/1.1\r\nHost: a\r\n`)
-  await vi.waitFor(() => expect(upstream.requests).toHaveLength(1))
+  await vi.waitFor(() => expect(upstream.requests).toHaveLength(1), PATIENCE)
 
   client.write(`${LAST}\r\n`)
 
@@ -213,7 +214,7 @@ test('a drain lets one request behind an answer that has begun be the last, and 
   // Longer than a drain leaves idle connections open: this one is none.
   await new Promise((resolve) => setTimeout(resolve, 2_500))
   finish[0]?.()
-  await vi.waitFor(() => expect(finish).toHaveLength(2))
+  await vi.waitFor(() => expect(finish).toHaveLength(2), PATIENCE)
   finish[1]?.()
 
   const { text, end } = await reply
