@@ -27,13 +27,14 @@
 // each followed by nothing (always), `times <n>` (n calls of this process since the file was read), `after <n>`
 // (all calls of this process but the first n), `probability <p>`, or for C_SignInit `mechanism <number>` (keys of one kind).
 //
-// Threads: any number may call at once, and no lock is held while waiting, so that sessions run in parallel
+// Threads: any number may call at once, and no lock is held while a rule waits, so that sessions run in parallel
 // as with a networked HSM. The rules are an immutable list behind an atomic pointer; a list that was replaced
 // may still be in use and is never freed (a test changes its rules a few times).
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -67,6 +68,7 @@ static CK_FUNCTION_LIST *real;
 static CK_FUNCTION_LIST list;
 static _Atomic(Plan *) current;
 static atomic_llong checked_at_us;
+static pthread_mutex_t checking = PTHREAD_MUTEX_INITIALIZER;
 static struct timespec loaded_mtime;
 static ino_t loaded_inode;  // clocks of file systems are coarse; a file that was replaced has another inode
 static atomic_long open_sessions;
@@ -174,22 +176,32 @@ static void ApplyEvents(const Plan *plan) {
   }
 }
 
-// At most every 2 ms, by one thread: a stat() is cheap, but not as cheap as a call it would be added to.
+// Under the lock.
+static void CheckFile(void) {
+  const char *path = getenv("SEALGATE_FAULTS_CONTROL");
+  struct stat status = {0};
+  if (path != NULL) stat(path, &status);
+  if (status.st_mtim.tv_sec == loaded_mtime.tv_sec && status.st_mtim.tv_nsec == loaded_mtime.tv_nsec &&
+      status.st_ino == loaded_inode)
+    return;
+  loaded_mtime = status.st_mtim;
+  loaded_inode = status.st_ino;
+  Plan *plan = ReadPlan(path);
+  atomic_store(&current, plan);
+  ApplyEvents(plan);
+}
+
+// At most every 2 ms, by one thread: a stat() is cheap, but not as cheap as a call it would be added to. The others wait
+// for what it finds, so that a call that begins 2 ms after the file was replaced sees it.
 static Plan *CurrentPlan(void) {
-  long long now = NowUs();
-  long long before = atomic_load(&checked_at_us);
-  if (now - before >= kCheckIntervalUs && atomic_compare_exchange_strong(&checked_at_us, &before, now)) {
-    const char *path = getenv("SEALGATE_FAULTS_CONTROL");
-    struct stat status = {0};
-    if (path != NULL) stat(path, &status);
-    if (status.st_mtim.tv_sec != loaded_mtime.tv_sec || status.st_mtim.tv_nsec != loaded_mtime.tv_nsec ||
-        status.st_ino != loaded_inode) {
-      loaded_mtime = status.st_mtim;
-      loaded_inode = status.st_ino;
-      Plan *plan = ReadPlan(path);
-      atomic_store(&current, plan);
-      ApplyEvents(plan);
+  if (NowUs() - atomic_load(&checked_at_us) >= kCheckIntervalUs) {
+    pthread_mutex_lock(&checking);
+    long long now = NowUs();
+    if (now - atomic_load(&checked_at_us) >= kCheckIntervalUs) {
+      CheckFile();
+      atomic_store(&checked_at_us, now);
     }
+    pthread_mutex_unlock(&checking);
   }
   return atomic_load(&current);
 }
