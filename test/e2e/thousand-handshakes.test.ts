@@ -20,8 +20,8 @@ beforeAll(async () => {
   load = await HandshakeLoad.compile()
   upstream = await startUpstream((_request, response) => response.end('served'))
   // On a busy machine the last of a thousand waits longer than a user would.
-  const signing = { timeout: '20s' }
-  sealgate = await startSealgate({ config: site.config([upstream.port], { signing }) })
+  const [signing, tls] = [{ timeout: '40s' }, { handshake_timeout: '40s' }]
+  sealgate = await startSealgate({ config: site.config([upstream.port], { signing, tls }) })
 })
 
 afterAll(async () => {
@@ -41,7 +41,7 @@ test('1,000 parallel handshakes all succeed, each with one signature', async () 
     '--seconds',
     '0.5',
     '--timeout',
-    '20',
+    '40',
   )
 
   expect(result.firstError).toBe('')
@@ -58,7 +58,7 @@ test('1,000 parallel handshakes all succeed, each with one signature', async () 
 test('1,000 parallel clients that also ask something all get their answer', async () => {
   const result = await load.run(
     sealgate.port(),
-    ...['--concurrency', '1000', '--seconds', '0.5', '--timeout', '20', '--request'],
+    ...['--concurrency', '1000', '--seconds', '0.5', '--timeout', '40', '--request'],
   )
 
   expect(result.firstError).toBe('')

@@ -71,7 +71,9 @@ export class HandshakeLoad implements Disposable {
 
   /** @param args as its usage says, e.g. `--concurrency 100 --seconds 2 --request`. */
   async run(port: number, ...args: readonly string[]): Promise<LoadResult> {
-    const { status, stdout, stderr } = await runTool(this.#program, [...args, `127.0.0.1:${port}`])
+    const { status, stdout, stderr } = await runTool(this.#program, [...args, `127.0.0.1:${port}`], {
+      timeoutMs: RUN_MS,
+    })
     if (status !== 0) throw new Error(`handshake-load ended with ${status}: ${stderr}`)
     return JSON.parse(stdout)
   }
@@ -138,3 +140,5 @@ const NS_PER_MS = 1_000_000
 /** More than what can be under way at 500 handshakes a second while nobody signs for two seconds. */
 const SLOTS = 1_000
 const ONE_DAY_S = 86_400
+/** As long as a test. */
+const RUN_MS = 60_000
