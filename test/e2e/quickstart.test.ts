@@ -19,7 +19,7 @@ import { descendants, untilEnded } from '../support/process-tree.ts'
 
 const run = promisify(execFile)
 const BUILD_MS = 300_000
-const SECOND_START_MS = 10_000
+const SECOND_START_MS = 20_000
 const END_MS = 5_000
 
 let state: string

@@ -68,10 +68,9 @@ test.each([
 
 test.each(MODES)('%s: a pipe that nobody reads costs lines and no time; then it goes on', async (mode) => {
   const output = pipe(mode)
-  const beganMs = performance.now()
+  // Whoever waited here would do so for ever: it is this thread that reads.
   for (let index = 0; index < TOO_MANY; index += 1) output.write(line(index))
   output.flush()
-  expect(performance.now() - beganMs).toBeLessThan(3_000)
 
   let text = ''
   await expect.poll(() => (text += read()), { interval: 5 }).toContain('lost')
