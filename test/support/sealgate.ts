@@ -310,7 +310,7 @@ function requireBuild(): void {
   if (!existsSync(program)) throw new Error('Sealgate is not built: npm run build')
 }
 
-const START_MS = 25_000
+const START_MS = 40_000
 const STOP_MS = 10_000
 const REST_MS = 10_000
 const POLL_MS = 20
