@@ -384,4 +384,4 @@ async function firstKeyOf(sealgate: Sealgate): Promise<string | undefined> {
 
 const KEY_URI = 'pkcs11:object=tickets;type=secret-key'
 // A look at least every second with this rotation.
-const WAIT = { timeout: 8000, interval: 50 }
+const WAIT = { timeout: 20_000, interval: 50 }
