@@ -39,7 +39,7 @@ export async function startDemoUpstream({ port }) {
  * @param {import('node:http').ServerResponse} response
  */
 function answer(request, response) {
-  const path = new URL(request.url ?? '/', 'http://localhost').pathname
+  const [path = '/'] = (request.url ?? '/').split('?', 1)
   const bytes = /^\/bytes\/(\d{1,11})$/.exec(path)?.[1]
   if (bytes !== undefined) return sendBytes(response, Number(bytes))
   if (path === '/echo') return echo(request, response)

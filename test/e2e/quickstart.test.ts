@@ -44,6 +44,15 @@ test('the printed curl line, pasted into a shell, shows the demo page', async ()
   expect(stdout).toMatch(/^x-forwarded-proto: https$/im)
 })
 
+test('the demo outlives a path that is no URL by itself', async () => {
+  const twoSlashes = `${started.curl}/ --path-as-is --silent --output /dev/null --write-out '%{http_code}'`
+  const { stdout: status } = await run('sh', ['-c', twoSlashes], { cwd: checkout })
+  const { stdout: page } = await run('sh', ['-c', `${started.curl} --silent --fail`], { cwd: checkout })
+
+  expect(status).toBe('404')
+  expect(page).toContain('the handshake was signed inside the HSM')
+})
+
 test('both certificates are served, each with a signature of its own HSM key', async () => {
   const port = new URL(started.url).port
   const served = async (sigalgs: string) => {
