@@ -4,10 +4,19 @@
 import { parseArgs } from 'node:util'
 import { statePaths } from './paths.mjs'
 import { prepare, prepareHsm } from './prepare.mjs'
-import { runMain } from './steps.mjs'
+import { runMain, Stop } from './steps.mjs'
 
 await runMain(async () => {
-  const { values } = parseArgs({ options: { state: { type: 'string' }, 'hsm-only': { type: 'boolean' } } })
-  const paths = statePaths(values.state)
-  await (values['hsm-only'] ? prepareHsm(paths) : prepare(paths))
+  const options = parse()
+  const paths = statePaths(options.state)
+  await (options['hsm-only'] ? prepareHsm(paths) : prepare(paths))
 })
+
+function parse() {
+  try {
+    return parseArgs({ options: { state: { type: 'string' }, 'hsm-only': { type: 'boolean' } } }).values
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new Stop(`${reason}\nThere are: npm run setup -- [--state DIR] [--hsm-only]`, 64)
+  }
+}

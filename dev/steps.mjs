@@ -44,10 +44,26 @@ export async function runMain(main) {
   try {
     process.exitCode = (await main()) ?? 0
   } catch (error) {
-    if (!(error instanceof Stop)) throw error
-    process.stderr.write(`\n${error.message}\n`)
-    process.exitCode = error.status
+    const stop = error instanceof Stop ? error : fileTrouble(error)
+    if (stop === undefined) throw error
+    process.stderr.write(`\n${stop.message}\n`)
+    process.exitCode = stop.status
   }
+}
+
+/**
+ * What the file system refuses is the user's to mend, and no fault of the program.
+ *
+ * @param {unknown} error
+ * @returns {Stop | undefined}
+ */
+function fileTrouble(error) {
+  if (!(error instanceof Error && 'syscall' in error && 'path' in error)) return undefined
+  const refused = 'code' in error && ['EACCES', 'EPERM', 'EROFS'].includes(String(error.code))
+  const cure = refused
+    ? '\nThe checkout, and the folder of --state, must be yours to write; what another user has left there, e.g. an earlier start with sudo, has to be removed or given to you.'
+    : ''
+  return new Stop(`${error.message}${cure}`, 69)
 }
 
 const FRAMES = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏']

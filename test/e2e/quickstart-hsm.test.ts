@@ -95,6 +95,25 @@ test('a token that cannot be used is an error that says what to do', async () =>
   })
 })
 
+test('a folder that cannot be made is an error without a stack trace', async () => {
+  writeFileSync(join(state, 'file'), '')
+
+  const options = ['dev/setup.mjs', '--hsm-only', '--state', join(state, 'file', 'folder')]
+  await expect(run(nodeUnderTest, options, { cwd: checkout })).rejects.toMatchObject({
+    code: 69,
+    stderr: expect.not.stringMatching(/^\s+at /m),
+  })
+})
+
+test('an option that there is not is a usage error without a stack trace', async () => {
+  await expect(
+    run(nodeUnderTest, ['dev/setup.mjs', '--sate', state], { cwd: checkout }),
+  ).rejects.toMatchObject({
+    code: 64,
+    stderr: expect.stringMatching(/Unknown option '--sate'.*\n.*--state DIR/),
+  })
+})
+
 function setUp(): Promise<unknown> {
   return run(nodeUnderTest, ['dev/setup.mjs', '--hsm-only', '--state', state], { cwd: checkout })
 }
