@@ -87,12 +87,37 @@ export function softhsmConf(tokens) {
 /**
  * Opens the token for as long as `use` runs.
  *
+ * SoftHSM writes its token anew at every login of any process, and who opens it at that instant finds no token, or fails to
+ * log in before the PIN was looked at: that is tried again. A PIN that was refused is not.
+ *
  * @template T
  * @param {{ module: string, conf: string, pin: string }} options
  * @param {(token: OpenToken) => T} use synchronous
  * @returns {T}
  */
-export function withToken({ module, conf, pin }, use) {
+export function withToken(options, use) {
+  const deadlineMs = performance.now() + OPENING_LIMIT_MS
+  for (;;) {
+    let isOpen = false
+    try {
+      return withOpenToken(options, (token) => {
+        isOpen = true
+        return use(token)
+      })
+    } catch (error) {
+      if (isOpen || !mayPass(error) || performance.now() > deadlineMs) throw error
+      sleep(OPENING_PAUSE_MS)
+    }
+  }
+}
+
+/**
+ * @template T
+ * @param {{ module: string, conf: string, pin: string }} options
+ * @param {(token: OpenToken) => T} use
+ * @returns {T}
+ */
+function withOpenToken({ module, conf, pin }, use) {
   return withModule({ module, conf }, (p11) =>
     withLogin(p11, pin, (session) =>
       use({
@@ -106,6 +131,20 @@ export function withToken({ module, conf, pin }, use) {
     ),
   )
 }
+
+/** @param {unknown} error of an opening */
+function mayPass(error) {
+  if (error instanceof NoToken) return true
+  const passing = [pkcs11.CKR_GENERAL_ERROR, pkcs11.CKR_USER_PIN_NOT_INITIALIZED]
+  return error instanceof pkcs11.Pkcs11Error && passing.includes(error.code)
+}
+
+/** @param {number} ms */
+function sleep(ms) {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
+}
+
+class NoToken extends Error {}
 
 /**
  * @template T
@@ -167,7 +206,7 @@ function findToken(p11) {
   const slot = p11
     .C_GetSlotList(true)
     .find((slot) => p11.C_GetTokenInfo(slot).label.trimEnd() === TOKEN_LABEL)
-  if (slot === undefined) throw new Error(`there is no token "${TOKEN_LABEL}"`)
+  if (slot === undefined) throw new NoToken(`there is no token "${TOKEN_LABEL}"`)
   return slot
 }
 
@@ -327,6 +366,8 @@ function attribute(p11, session, handle, type) {
   return found.value
 }
 
+const OPENING_LIMIT_MS = 2_000
+const OPENING_PAUSE_MS = 20
 /** PKCS#11 v3.1, CK_TOKEN_INFO: blank-padded. */
 const LABEL_BYTES = 32
 const SESSION_FLAGS = pkcs11.CKF_SERIAL_SESSION | pkcs11.CKF_RW_SESSION

@@ -73,6 +73,24 @@ test('set-ups that run at the same time agree on one token', async () => {
   ])
 })
 
+test('a set-up does not mind that others log in to the token meanwhile', async () => {
+  await setUp()
+  const login = `
+    import { readFileSync } from 'node:fs'
+    import { withToken } from './dev/token.mjs'
+    const [, state] = process.argv
+    const pin = readFileSync(state + '/hsm.pin', 'utf8').trim()
+    for (;;) try { withToken({ module: state + '/libsofthsm2.so', conf: state + '/softhsm2.conf', pin }, () => {}) } catch {}`
+  const others = [1, 2, 3].map(() =>
+    spawn(nodeUnderTest, ['--input-type=module', '--eval', login, state], { cwd: checkout, stdio: 'ignore' }),
+  )
+  try {
+    for (let times = 0; times < 6; times++) await setUp()
+  } finally {
+    for (const other of others) other.kill('SIGKILL')
+  }
+}, 60_000)
+
 test('a certificate that is cut short is issued again, and the good ones are kept', async () => {
   await setUp()
   const [ecdsa, rsa] = [join(state, 'certs/localhost.ecdsa.pem'), join(state, 'certs/localhost.rsa.pem')]
