@@ -31,6 +31,12 @@ import { softhsmModule } from './tools.mjs'
  * @returns {string} a few words on what was done
  */
 export function makeHsm(paths) {
+  if (UNSPEAKABLE.test(paths.tokens)) {
+    throw new Stop(
+      `SoftHSM cannot be told of ${paths.tokens}: there must be no # and no = in its path. Choose another folder: --state DIR`,
+      69,
+    )
+  }
   mkdirSync(paths.state, { recursive: true, mode: 0o700 })
   for (const folder of [paths.audit, paths.tickets]) mkdirSync(folder, { recursive: true, mode: 0o700 })
   removeLeftovers(paths.state)
@@ -112,3 +118,6 @@ function makePin(path) {
     rmSync(building, { force: true })
   }
 }
+
+/** In a SOFTHSM2_CONF # begins a comment, and only the first = of a line may stand there. */
+const UNSPEAKABLE = /[#=\n]/

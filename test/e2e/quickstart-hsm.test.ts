@@ -113,6 +113,18 @@ test('a token that cannot be used is an error that says what to do', async () =>
   })
 })
 
+test.each(['a#b', 'a=b'])(
+  'a folder %s, which SoftHSM does not understand, is refused with the reason',
+  async (name) => {
+    const options = ['dev/setup.mjs', '--hsm-only', '--state', join(state, name)]
+
+    await expect(run(nodeUnderTest, options, { cwd: checkout })).rejects.toMatchObject({
+      code: 69,
+      stderr: expect.stringMatching(/no # and no = in its path.*--state DIR/),
+    })
+  },
+)
+
 test('a folder that cannot be made is an error without a stack trace', async () => {
   writeFileSync(join(state, 'file'), '')
 
