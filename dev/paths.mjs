@@ -10,6 +10,9 @@ export const root = fileURLToPath(new URL('..', import.meta.url)).replace(/\/$/,
 /** Who holds it may change node_modules and build; see lock.mjs. */
 export const setupLock = join(root, '.sealgate', 'setup.lock')
 
+/** Who holds it may choose ports for a proxy, and write its configuration, until it listens. */
+export const startLock = join(root, '.sealgate', 'start.lock')
+
 /** What the user calls the current folder: npm changes to the checkout and keeps the original in INIT_CWD. */
 export const userFolder = process.env['INIT_CWD'] ?? process.cwd()
 

@@ -2,7 +2,8 @@
 /** `npm start`: from a fresh checkout to a proxy whose key is in an HSM. */
 
 import { onEndSignal } from './command.mjs'
-import { shellPath, statePaths } from './paths.mjs'
+import { alone } from './lock.mjs'
+import { shellPath, startLock, statePaths } from './paths.mjs'
 import { claimPort, freePort } from './ports.mjs'
 import { prepare } from './prepare.mjs'
 import { HELP, parseStartOptions } from './start-options.mjs'
@@ -17,42 +18,58 @@ await runMain(async () => {
     return 0
   }
   // Before the set-up: a port in use should be told at once, not after minutes.
+  await choosePorts(options)
+
+  const paths = statePaths(options.state)
+  await prepare(paths)
+  return serve(paths, options)
+})
+
+/**
+ * @param {import('./start-options.mjs').StartOptions} options
+ * @returns {Promise<{ port: number, adminPort: number }>}
+ */
+async function choosePorts(options) {
   const port = await claimPort(options.port, '--port')
   const adminPort =
     options.adminPort === undefined
       ? await freePort(USUAL_ADMIN_PORT)
       : await claimPort(options.adminPort, '--admin-port')
-
-  const paths = statePaths(options.state)
-  await prepare(paths)
-  return serve(paths, { port, adminPort, upstream: options.upstream })
-})
+  return { port, adminPort }
+}
 
 /**
  * Runs the demo and the proxy until a signal or the proxy's own end.
  *
  * @param {import('./paths.mjs').StatePaths} paths
- * @param {{ port: number, adminPort: number, upstream: string | undefined }} options
+ * @param {import('./start-options.mjs').StartOptions} options
  * @returns {Promise<number>} exit status
  */
-async function serve(paths, { port, adminPort, upstream }) {
+async function serve(paths, options) {
   // The npm packages are there only now.
   const { startDemoUpstream } = await import('./demo-upstream.mjs')
   const { writeProxyConfig } = await import('./proxy-config.mjs')
   const { startProxy } = await import('./proxy-process.mjs')
 
+  const { upstream } = options
   const demo = upstream === undefined ? await startDemoUpstream({ port: 0 }) : undefined
-  writeProxyConfig(paths, { port, adminPort, upstream: upstream ?? demo?.url ?? '' })
-  const proxy = startProxy(paths.config)
-  const stopListening = onEndSignal(() => proxy.stop())
-  process.stdout.on('error', () => proxy.stop()) // the reader of our output has gone
-  const admin = `http://127.0.0.1:${adminPort}`
+  let stopListening = () => {}
   try {
-    await step('proxy', async () => {
-      await proxy.ready(admin)
-      return 'ready'
+    // Two at once would find the same ports free, and one would run with the other's configuration.
+    const proxy = await alone(startLock, async () => {
+      const { port, adminPort } = await choosePorts(options)
+      writeProxyConfig(paths, { port, adminPort, upstream: upstream ?? demo?.url ?? '' })
+      const proxy = startProxy(paths.config)
+      stopListening = onEndSignal(() => proxy.stop())
+      process.stdout.on('error', () => proxy.stop()) // the reader of our output has gone
+      const admin = `http://127.0.0.1:${adminPort}`
+      await step('proxy', async () => {
+        await proxy.ready(admin)
+        return 'ready'
+      })
+      process.stdout.write(welcome({ port, admin, ca: paths.ca, upstream }))
+      return proxy
     })
-    process.stdout.write(welcome({ port, admin, ca: paths.ca, upstream }))
     proxy.showLog()
     return await proxy.ended
   } finally {

@@ -104,6 +104,19 @@ test('with --upstream it stands in front of that application', async () => {
   app.close()
 }, 60_000)
 
+test('two that start at the same time get a proxy each', async () => {
+  const both = await Promise.all([npmStart({ state }), npmStart({ state })])
+  try {
+    for (const { curl } of both) {
+      const { stdout } = await run('sh', ['-c', `${curl} --silent --show-error --fail`], { cwd: checkout })
+      expect(stdout).toContain('the handshake was signed inside the HSM')
+    }
+    expect(new Set(both.flatMap(({ url, metrics }) => [url, metrics])).size).toBe(4)
+  } finally {
+    await Promise.all(both.map((one) => one.stop()))
+  }
+}, 60_000)
+
 test('a port in use is named, with another one to choose', async () => {
   const holder = createTcpServer().listen(0, '127.0.0.1')
   await once(holder, 'listening')
