@@ -17,6 +17,13 @@ import { Stop } from './steps.mjs'
  */
 export function run(command, args, { cwd, env = process.env, show = false }) {
   return new Promise((resolve, reject) => {
+    /** @type {NodeJS.Signals | undefined} */
+    let stoppedBy
+    // Before there is a child: no signal may come in between.
+    const stopListening = onEndSignal((signal) => {
+      stoppedBy = signal
+      child.kill(signal)
+    })
     const child = spawn(command, args, {
       cwd,
       env,
@@ -26,12 +33,6 @@ export function run(command, args, { cwd, env = process.env, show = false }) {
     child.stdout?.setEncoding('utf8').on('data', (text) => (output += text))
     child.stderr?.setEncoding('utf8').on('data', (text) => (output += text))
 
-    /** @type {NodeJS.Signals | undefined} */
-    let stoppedBy
-    const stopListening = onEndSignal((signal) => {
-      stoppedBy = signal
-      child.kill(signal)
-    })
     child.once('error', (error) => {
       stopListening()
       reject(new Stop(`${command}: ${error.message}`, 70))

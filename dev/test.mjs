@@ -4,11 +4,11 @@
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { onEndSignal } from './command.mjs'
+import { onEndSignal, signalStatus } from './command.mjs'
 import { installNode } from './other-node.mjs'
 import { root, statePaths } from './paths.mjs'
 import { prepare } from './prepare.mjs'
-import { runMain, step } from './steps.mjs'
+import { runMain, Stop, step } from './steps.mjs'
 import { HELP, parseTestOptions } from './test-options.mjs'
 import { TEST_TOOLS } from './tools.mjs'
 
@@ -125,17 +125,24 @@ async function vitest(report, { filters, pattern, title, projects }, env) {
  * @param {readonly string[]} command a script for Node and its arguments
  * @param {NodeJS.ProcessEnv} [env]
  * @returns {Promise<{ status: number, output: string }>}
+ * @throws {Stop} when a signal asks for the end: no other tool is started then
  */
 function show(title, command, env = process.env) {
   process.stdout.write(`\n── ${title}\n`)
   const colour = process.stdout.isTTY ? { FORCE_COLOR: '1' } : {}
   return new Promise((resolve, reject) => {
+    /** @type {NodeJS.Signals | undefined} */
+    let stoppedBy
+    // Before there is a child: no signal may come in between.
+    const stopListening = onEndSignal((signal) => {
+      stoppedBy = signal
+      child.kill(signal)
+    })
     const child = spawn(process.execPath, command, {
       cwd: root,
       env: { ...env, ...colour },
       stdio: ['ignore', 'pipe', 'inherit'],
     })
-    const stopListening = onEndSignal((signal) => child.kill(signal))
     let output = ''
     child.stdout.setEncoding('utf8').on('data', (text) => {
       output += text
@@ -144,7 +151,8 @@ function show(title, command, env = process.env) {
     child.once('error', reject)
     child.once('close', (code) => {
       stopListening()
-      resolve({ status: code ?? 1, output })
+      if (stoppedBy === undefined) resolve({ status: code ?? 1, output })
+      else reject(new Stop(`Stopped by ${stoppedBy}.`, signalStatus(stoppedBy)))
     })
   })
 }
