@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { availableParallelism } from 'node:os'
-import { benchHandshakes, type HandshakeBenchOptions } from '../bench/handshake/run.ts'
+import { benchHandshakes, clientProcesses, type HandshakeBenchOptions } from '../bench/handshake/run.ts'
 import { parseTarget, targetText } from '../bench/handshake/target.ts'
 import { handshakeText, loadText } from '../bench/handshake/text.ts'
 import { formatNumber, formatSeconds } from '../bench/numbers.ts'
@@ -43,7 +43,8 @@ export async function benchHandshake(
 ): Promise<number> {
   const settings = parseSettings(where, options)
   checkWritable([options.json])
-  const { tls, load, resumed, processes, seconds } = settings
+  const { tls, load, resumed, seconds } = settings
+  const processes = clientProcesses(settings)
   terminal.out(
     `${loadText({ target: targetText(settings.target), tls, loop: load, resumedShare: resumed }, { processes, seconds })}\n`,
   )

@@ -1,13 +1,17 @@
 /** `sealgate bench handshake` against a running proxy: counts add up, the HSM's share is told, and a stall cannot hide. */
 
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import type { HandshakeReport } from '../../src/bench/handshake/report.ts'
+import { nodeUnderTest } from '../support/npm-start.ts'
 import { Faults } from '../support/p11-faults.ts'
-import { type Sealgate, sealgateCommand, startSealgate } from '../support/sealgate.ts'
+import { descendants } from '../support/process-tree.ts'
+import { program, type Sealgate, sealgateCommand, startSealgate } from '../support/sealgate.ts'
 import { Site } from '../support/site.ts'
 
 let site: Site
@@ -131,6 +135,43 @@ test('the words: what the HSM took, what the CPU cost, and who was the bottlenec
   )
 })
 
+test('an interrupt while the first handshake is made ends it as well', async () => {
+  await using slow = await slowPort(sealgate.port(), 2_000)
+  const args = ['--insecure', '--rate', '5/s', '--processes', '1', '--warm-up', '0.1', '--seconds', '20']
+  const child = spawn(nodeUnderTest, [program, 'bench', 'handshake', `127.0.0.1:${slow.port}`, ...args])
+  const began = performance.now()
+  const ended = once(child, 'close')
+  child.stdout.resume()
+  await slow.connected
+
+  child.kill('SIGINT')
+
+  expect(await ended).toEqual([130, null])
+  expect(performance.now() - began).toBeLessThan(15_000)
+})
+
+test('a client process that is killed is said to be, and there are no more of them than connections', async () => {
+  const args = ['--insecure', '--connections', '1', '--processes', '3', '--warm-up', '0.1', '--seconds', '20']
+  const target = `localhost:${sealgate.port()}`
+  const child = spawn(nodeUnderTest, [program, 'bench', 'handshake', target, ...args])
+  const [stdout, stderr] = [text(child.stdout), text(child.stderr)]
+  const ended = once(child, 'close')
+  const client = await vi.waitFor(() => {
+    const [pid] = descendants(child.pid ?? 0)
+    expect(pid).toBeDefined()
+    return pid
+  }, PATIENCE)
+  await delay(500)
+
+  process.kill(client ?? 0, 'SIGKILL')
+
+  expect(await ended).toEqual([69, null])
+  expect(await stderr).toBe(
+    'a client process was ended before its time, by SIGKILL; has this machine enough memory?\n',
+  )
+  expect(await stdout).toContain('1 client process,')
+})
+
 test('what is wrong with the target is said, with the cure', async () => {
   const nobody = createServer().listen(0, '127.0.0.1')
   await once(nobody, 'listening')
@@ -161,6 +202,28 @@ test('what is wrong with the target is said, with the cure', async () => {
     expect(outcome.stderr).not.toMatch(/^ {4}at |unexpected error/m)
   }
 }, 120_000)
+
+/** Another port of the listener, which leaves every connection alone for a while. */
+async function slowPort(
+  target: number,
+  ms: number,
+): Promise<AsyncDisposable & { readonly port: number; readonly connected: Promise<unknown> }> {
+  const server = createServer((socket) => {
+    const wait = setTimeout(() => socket.pipe(connect(target, '127.0.0.1')).pipe(socket), ms)
+    socket.once('close', () => clearTimeout(wait)).on('error', () => {})
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  const port = typeof address === 'object' && address !== null ? address.port : 0
+  return {
+    port,
+    connected: once(server, 'connection'),
+    [Symbol.asyncDispose]: async () => {
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
 
 async function measured(...args: readonly string[]): Promise<HandshakeReport> {
   const json = `${site.directory}/handshakes.json`

@@ -58,8 +58,9 @@ export class LoadProcess {
 
   async #next(wanted: (kind: ClientMessage['kind']) => boolean): Promise<ClientMessage> {
     const gone = new AbortController()
-    const exited = once(this.#child, 'exit', { signal: gone.signal }).then(() => {
-      throw new Error('a client process has ended before its time')
+    const exited = once(this.#child, 'exit', { signal: gone.signal }).then(([status, by]) => {
+      const how = by === null ? `with status ${status}` : `by ${by}; has this machine enough memory?`
+      throw new SealgateError('ERR_BENCH_TARGET', `a client process was ended before its time, ${how}`)
     })
     // It loses the race when all is well, and is aborted then.
     exited.catch(() => {})

@@ -60,6 +60,8 @@ export async function benchHandshakes(
     const stop = (): void => {
       for (const process of processes) process.stop()
     }
+    // It may have come while the first handshakes were made.
+    if (signal.aborted) stop()
     signal.addEventListener('abort', stop, { once: true })
     await pause(options.warmUpSeconds * 1000, signal)
     const before = await observe(options)
@@ -91,11 +93,15 @@ async function observe({ admin, serverPid }: HandshakeBenchOptions): Promise<Obs
   }
 }
 
+/** More processes than connections would be processes without any. */
+export function clientProcesses({ processes, load }: HandshakeBenchOptions): number {
+  return 'connections' in load ? Math.min(processes, load.connections) : processes
+}
+
 async function ordersOf(options: HandshakeBenchOptions): Promise<readonly ClientOrder[]> {
-  const { target, processes, load, servername, ca, insecure, tls, alpn, resumed, timeoutMs, reset } = options
+  const { target, load, servername, ca, insecure, tls, alpn, resumed, timeoutMs, reset } = options
   const address = await addressOf(target)
-  // More processes than connections would be processes without any.
-  const of = 'connections' in load ? Math.min(processes, load.connections) : processes
+  const of = clientProcesses(options)
   return Array.from({ length: of }, (_, process) => ({
     address,
     port: target.port,
