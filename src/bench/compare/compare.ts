@@ -11,7 +11,7 @@ export interface Comparison {
   /** Signatures per second. */
   readonly before: number
   readonly after: number
-  /** after ÷ before. */
+  /** after ÷ before; NaN, null in JSON, when there was nothing before. */
   readonly ratio: number
   /** The ratio may be so much more or less by chance alone: two standard errors. */
   readonly band: number
@@ -23,17 +23,14 @@ export interface Comparison {
 
 export interface ReportComparison {
   readonly steps: readonly Comparison[]
-  /** At the knees, wherever they are. */
+  /** At the knees, wherever they are; a series that had one and has signed nothing since is at 0. */
   readonly knees: readonly Comparison[]
   /** What only one of the reports has, and what makes them hard to compare. */
   readonly notes: readonly string[]
 }
 
 export function compareReports(before: SignReport, after: SignReport): ReportComparison {
-  const pairs = before.series.flatMap((series) => {
-    const other = after.series.find((candidate) => identity(candidate) === identity(series))
-    return other === undefined ? [] : [{ series, other }]
-  })
+  const pairs = pairsOf(before, after)
   const steps = pairs.flatMap(({ series, other }) =>
     series.steps.flatMap((step) => {
       const match = other.steps.find(({ sessions }) => sessions === step.sessions)
@@ -42,10 +39,10 @@ export function compareReports(before: SignReport, after: SignReport): ReportCom
   )
   const knees = pairs.flatMap(({ series, other }) => {
     const left = kneeStep(series)
-    const right = kneeStep(other)
-    return left === undefined || right === undefined ? [] : [comparison(series, left, right)]
+    const right = kneeStep(other) ?? NOTHING_SIGNED
+    return left === undefined ? [] : [comparison(series, left, right)]
   })
-  return { steps, knees, notes: [...unpaired(before, after), ...differences(before, after)] }
+  return { steps, knees, notes: [...unpaired(before, after, pairs), ...differences(before, after)] }
 }
 
 /** The knees that have fallen below `limit` by more than chance explains. */
@@ -53,7 +50,37 @@ export function regressions({ knees }: ReportComparison, limit: number): readonl
   return knees.filter(({ ratio, band }) => ratio < limit && ratio + band < 1)
 }
 
-function comparison(series: Series, before: Step, after: Step): Comparison {
+interface Pair {
+  readonly series: Series
+  readonly other: Series
+}
+
+/** By key first: two keys of one type in one HSM may be as different as RSA with 2048 and 4096 bits. Then in their order. */
+function pairsOf(before: SignReport, after: SignReport): readonly Pair[] {
+  const free = new Set(after.series)
+  const found = new Map<Series, Series>()
+  const take = (matches: (series: Series, other: Series) => boolean): void => {
+    for (const series of before.series) {
+      if (found.has(series)) continue
+      const other = [...free].find((candidate) => matches(series, candidate))
+      if (other === undefined) continue
+      free.delete(other)
+      found.set(series, other)
+    }
+  }
+  take((series, other) => identity(series) === identity(other) && series.key === other.key)
+  take((series, other) => identity(series) === identity(other))
+  return before.series.flatMap((series) => {
+    const other = found.get(series)
+    return other === undefined ? [] : [{ series, other }]
+  })
+}
+
+function comparison(
+  series: Series,
+  before: Step,
+  after: Pick<Step, 'rate' | 'rateError' | 'latencyMs'>,
+): Comparison {
   const ratio = before.rate === 0 ? Number.NaN : after.rate / before.rate
   const band = 2 * ratio * Math.hypot(relativeError(before), relativeError(after))
   return {
@@ -67,11 +94,16 @@ function comparison(series: Series, before: Step, after: Step): Comparison {
     band,
     p99Before: before.latencyMs.p99,
     p99After: after.latencyMs.p99,
-    verdict: Math.abs(ratio - 1) <= Math.max(band, NEGLIGIBLE) ? 'same' : ratio > 1 ? 'faster' : 'slower',
+    verdict: isSame(before, after, band) ? 'same' : after.rate > before.rate ? 'faster' : 'slower',
   }
 }
 
-function relativeError({ rate, rateError }: Step): number {
+function isSame(before: Pick<Step, 'rate'>, after: Pick<Step, 'rate'>, band: number): boolean {
+  if (before.rate === 0) return after.rate === 0
+  return Math.abs(after.rate / before.rate - 1) <= Math.max(band, NEGLIGIBLE)
+}
+
+function relativeError({ rate, rateError }: Pick<Step, 'rate' | 'rateError'>): number {
   return rate === 0 ? 0 : rateError / rate
 }
 
@@ -84,12 +116,13 @@ function identity({ path, members, keyType, scheme }: Series): string {
   return [path, members.join('+'), keyType, scheme].join(' ')
 }
 
-function unpaired(before: SignReport, after: SignReport): string[] {
-  const only = (which: string, here: SignReport, there: SignReport): string[] =>
-    here.series
-      .filter((series) => !there.series.some((other) => identity(other) === identity(series)))
-      .map((series) => `only in the ${which}: ${series.scheme}, ${membersText(series)}, ${series.path}`)
-  return [...only('first', before, after), ...only('second', after, before)]
+function unpaired(before: SignReport, after: SignReport, pairs: readonly Pair[]): string[] {
+  const paired = new Set(pairs.flatMap(({ series, other }) => [series, other]))
+  const only = (which: string, { series }: SignReport): string[] =>
+    series
+      .filter((one) => !paired.has(one))
+      .map((one) => `only in the ${which}: ${one.scheme}, ${membersText(one)}, ${one.path}`)
+  return [...only('first', before), ...only('second', after)]
 }
 
 function differences(before: SignReport, after: SignReport): string[] {
@@ -113,3 +146,9 @@ function differences(before: SignReport, after: SignReport): string[] {
 
 // Less than this is nobody's concern, however steady the machine was.
 const NEGLIGIBLE = 0.02
+/** p99 of nothing is shown as a dash. */
+const NOTHING_SIGNED = {
+  rate: 0,
+  rateError: 0,
+  latencyMs: { mean: 0, p50: 0, p90: 0, p99: Number.NaN, max: 0 },
+}

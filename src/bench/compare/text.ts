@@ -40,7 +40,7 @@ function row(comparison: Comparison): string[] {
     String(sessions),
     formatNumber(before),
     formatNumber(after),
-    `${ratio.toFixed(2)} ± ${band.toFixed(2)}`,
+    Number.isNaN(ratio) ? '–' : `${ratio.toFixed(2)} ± ${band.toFixed(2)}`,
     formatMs(p99Before),
     formatMs(p99After),
     verdict,

@@ -50,6 +50,34 @@ test('what only one report has, and machines that differ, are named', () => {
   ])
 })
 
+test('two keys of one type in one HSM are each compared with themselves', () => {
+  const large = series({ key: 'pkcs11:object=large', steps: [step(1, 100), step(2, 110)] })
+  const both = report({ series: [...before.series, large] })
+  const slower = series({ key: large.key, steps: [step(1, 50), step(2, 55)] })
+
+  expect(compareReports(both, both).knees).toMatchObject([{ verdict: 'same' }, { verdict: 'same' }])
+  const changed = compareReports(both, report({ series: [slower, ...before.series] }))
+  expect(changed.knees).toMatchObject([{ verdict: 'same' }, { verdict: 'slower', before: 110, after: 55 }])
+  expect(changed.notes).toEqual([])
+})
+
+test('an HSM that has signed nothing since is slower, and fails every limit', () => {
+  const dead = report({ series: [series({ steps: [step(1, 0)], knee: null })] })
+  const comparison = compareReports(before, dead)
+
+  expect(regressions(comparison, 0.1)).toMatchObject([{ before: 2000, after: 0, verdict: 'slower' }])
+  expect(comparisonText(comparison)).not.toContain('NaN')
+})
+
+test('from nothing to something is faster, and has no ratio', () => {
+  const dead = report({ series: [series({ steps: [step(1, 0), step(2, 0)], knee: null })] })
+  const comparison = compareReports(dead, before)
+
+  expect(comparison.steps.map(({ verdict }) => verdict)).toEqual(['faster', 'faster'])
+  expect(comparisonText(comparison)).not.toContain('NaN')
+  expect(compareReports(dead, dead).steps).toMatchObject([{ verdict: 'same' }, { verdict: 'same' }])
+})
+
 test('reports with nothing in common are told so', () => {
   const other = report({ series: [series({ members: ['hsm-z'] })] })
 
