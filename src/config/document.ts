@@ -35,8 +35,10 @@ export interface ConfigDocument {
 /** @throws {ConfigError} `ERR_CONFIG_SYNTAX` with every syntax error of the text. */
 export function parseConfigDocument(file: string, text: string): ConfigDocument {
   const lines = new LineCounter()
-  // No pretty errors: they quote the line, and the line may hold what somebody should not have written there.
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, version: '1.2' })
+  // No pretty errors, and no warnings of the parser's own on standard error: they quote the line, and the line may hold
+  // what somebody should not have written there.
+  const quiet = { prettyErrors: false, logLevel: 'error' } as const
+  const document = parseDocument(text, { lineCounter: lines, version: '1.2', ...quiet })
   const faults = [...document.errors, ...document.warnings]
   if (faults.length > 0) throw new ConfigError(faults.map((fault) => syntaxProblem(file, lines, fault)))
 

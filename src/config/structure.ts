@@ -45,12 +45,7 @@ function findingsOf(issue: z.core.$ZodIssue, parents: Path): Finding[] {
   const path = [...parents, ...issue.path]
   if (issue.code === 'unrecognized_keys') {
     const known = issue.message.split(KNOWN_KEYS_SEPARATOR)
-    return issue.keys.map((key) => ({
-      code: 'ERR_CONFIG_UNKNOWN_KEY',
-      path: [...path, key],
-      message: `unknown key${suggestion(key, known) || `; known here: ${known.join(', ')}`}`,
-      at: 'key',
-    }))
+    return issue.keys.map((key) => unknownKey(path, key, known))
   }
   if (issue.code === 'invalid_union') {
     // The alternative that was meant is the one that got past the outermost type.
@@ -69,6 +64,22 @@ function findingsOf(issue: z.core.$ZodIssue, parents: Path): Finding[] {
       at: issue.code === 'invalid_key' ? 'key' : 'value',
     },
   ]
+}
+
+function unknownKey(path: Path, key: string, known: readonly string[]): Finding {
+  const nearest = suggestion(key, known)
+  const names = `known here: ${known.join(', ')}`
+  // `pin: { 1234 }` is a map whose key is the secret; one that is nearly `file` is none.
+  if (nearest === '' && secretCure(path) !== undefined) {
+    const message = `has a key that is not known, and is not repeated since it may be the secret; ${names}`
+    return { code: 'ERR_CONFIG_SECRET', path, message, at: 'value' }
+  }
+  return {
+    code: 'ERR_CONFIG_UNKNOWN_KEY',
+    path: [...path, key],
+    message: `unknown key${nearest || `; ${names}`}`,
+    at: 'key',
+  }
 }
 
 /** zod asks for words while it still knows the schema; for unknown keys they carry the known ones on. */

@@ -24,6 +24,8 @@ test.each([
   ['as the PIN, quoted', good('{ file: hsm.pin }', `"${PIN}"`)],
   ['as the PIN, in a list', good('{ file: hsm.pin }', `[${PIN}]`)],
   ['as a key of its own', good('{ file: hsm.pin }', `{ value: ${PIN} }`)],
+  ['as a key', good('{ file: hsm.pin }', `{ ${PIN} }`)],
+  ['in a template that nobody has filled in', good('{ file: hsm.pin }', `{{ ${PIN} }}`)],
   ['as the name of a variable', good('{ file: hsm.pin }', `{ env: ${PIN} }`)],
   ['in the URI', good('type=private', `type=private?pin-value=${PIN}`)],
   [
@@ -43,6 +45,24 @@ test.each([
 
   expect(error).toBeInstanceOf(ConfigError)
   expect(everything(error)).not.toContain(PIN)
+})
+
+test('the parser writes nothing of it to standard error by itself', async () => {
+  const warnings: string[] = []
+  const listener = ({ message }: Error) => warnings.push(message)
+  process.on('warning', listener)
+
+  await fixture.load(good('{ file: hsm.pin }', `{{ ${PIN} }}`)).catch(() => {})
+  await new Promise((resolve) => setImmediate(resolve))
+
+  process.off('warning', listener)
+  expect(warnings).toEqual([])
+})
+
+test('a slip in `file` is no secret', async () => {
+  const [problem] = await fixture.problems(good('{ file: hsm.pin }', '{ fiel: hsm.pin }'))
+
+  expect(problem).toMatchObject({ path: 'hsms.hsm-a.pin.fiel', message: expect.stringContaining('"file"') })
 })
 
 test('a literal PIN is answered with the cure', async () => {
