@@ -7,6 +7,7 @@
 
 import { isDeepStrictEqual } from 'node:util'
 import { Worker } from 'node:worker_threads'
+import { AggregatorRegistry } from 'prom-client'
 import type { Log } from '../log.ts'
 import type { FromWorker, MetricsJson, ToWorker, WorkerOptions } from './messages.ts'
 
@@ -20,7 +21,7 @@ export interface HttpWorkersOptions {
   readonly entry?: URL
 }
 
-/** A worker that does not answer is left out of the scrape, and nobody waits for it. */
+/** Of a worker that does not answer the scrape has what it said last, and nobody waits for it. */
 const ANSWER_TIMEOUT_MS = 1_000
 /** A worker that crashes at once, again and again, must not take the machine with it. */
 const RESTART_PAUSE_MS = 500
@@ -32,6 +33,8 @@ export class HttpWorkers {
   readonly #slots: Slot[] = []
   #state: 'new' | 'running' | 'draining' | 'closed' = 'new'
   #requests = 0
+  /** What workers that have gone had counted: a counter that went back would look like a restart of Sealgate. */
+  #gone: Promise<MetricsJson> = Promise.resolve([])
   #drained: Promise<void> | undefined
   #closed: Promise<void> | undefined
 
@@ -71,11 +74,13 @@ export class HttpWorkers {
     )
   }
 
-  /** The metrics of every worker that answers in time. */
+  /** The metrics of every worker, those that have crashed included, as far as they have said them. */
   async metrics(): Promise<MetricsJson[]> {
     if (this.#state === 'closed') return []
-    const answers = await Promise.all(this.#slots.map((slot) => this.#metricsOf(slot)))
-    return answers.filter((answer) => answer !== undefined)
+    // Together: a worker that goes meanwhile counts once.
+    const [gone, ...answers] = [this.#gone, ...this.#slots.map((slot) => this.#metricsOf(slot))]
+    const all = [await gone, ...(await Promise.all(answers))]
+    return all.filter(({ length }) => length > 0)
   }
 
   /** Ends when no worker has a connection left. Idempotent. */
@@ -115,6 +120,7 @@ export class HttpWorkers {
   #onExit(slot: Slot): void {
     if (this.#state !== 'running') return
     this.#slots.splice(this.#slots.indexOf(slot), 1)
+    this.#gone = this.#gone.then((before) => sumOf(before, slot.metrics))
     this.#options.onReceivers(this.#receivers())
     setTimeout(() => void this.#replace(), RESTART_PAUSE_MS)
   }
@@ -135,12 +141,13 @@ export class HttpWorkers {
     return this.#slots.flatMap((slot) => slot.receiverId ?? [])
   }
 
-  async #metricsOf(slot: Slot): Promise<MetricsJson | undefined> {
+  async #metricsOf(slot: Slot): Promise<MetricsJson> {
     this.#requests += 1
     const request = this.#requests
     const answer = slot.next('metrics', request, ANSWER_TIMEOUT_MS)
     send(slot, { type: 'metrics', request })
-    return (await answer)?.metrics
+    slot.metrics = (await answer)?.metrics ?? slot.metrics
+    return slot.metrics
   }
 }
 
@@ -154,6 +161,8 @@ class Slot {
   readonly exited: Promise<void>
   readonly #waiting = new Map<number, (answer: Answer | undefined) => void>()
   receiverId: number | undefined
+  /** As it said them last. */
+  metrics: MetricsJson = []
 
   constructor(worker: Worker) {
     this.worker = worker
@@ -209,6 +218,11 @@ function isOfType<T extends Answer['type']>(
   type: T,
 ): answer is Extract<Answer, { type: T }> {
   return answer?.type === type
+}
+
+/** HTTP workers have counters and histograms only, for which this is right. */
+function sumOf(...all: readonly MetricsJson[]): Promise<MetricsJson> {
+  return AggregatorRegistry.aggregate([...all]).getMetricsAsJSON()
 }
 
 function send(slot: Slot, message: ToWorker): void {

@@ -13,6 +13,7 @@ import { HttpWorkers } from '../../../src/proxy/workers.ts'
 
 const BUILT = new URL('../../../dist/proxy/worker.js', import.meta.url)
 const CRASHING = new URL('support/crashing-worker.mjs', import.meta.url)
+const COUNTING = new URL('support/counting-worker.mjs', import.meta.url)
 
 beforeAll(() => {
   if (!existsSync(BUILT)) throw new Error('the worker is not built: run npm run build')
@@ -97,4 +98,29 @@ test('a worker that crashes is taken out, logged and replaced by one with a new 
   expect(changes[0]).toEqual([])
   expect(changes.flat()).not.toContain(first)
   expect(errors[0]).toMatchObject({ msg: 'an HTTP worker crashed', err: { message: 'crash on purpose' } })
+})
+
+test('no counter goes back while a worker does not answer, nor when it has crashed', async () => {
+  const changes: (readonly number[])[] = []
+  const http = workers({ entry: COUNTING, onReceivers: (ids) => changes.push(ids) })
+  const requests = async (): Promise<number> => {
+    const text = await AggregatorRegistry.aggregate(await http.metrics()).metrics()
+    return Number(/^sealgate_requests_total\{.*\} (\d+)$/m.exec(text)?.[1] ?? 0)
+  }
+  await http.start()
+
+  const [answered, hung, crashed] = [await requests(), await requests(), await requests()]
+  const replaced = vi.waitFor(() => expect(changes.at(-1)).toEqual([1]), 20_000)
+  const between = await requests()
+  await replaced
+  const twice = await requests()
+  await http.close()
+
+  expect({ answered, hung, crashed, between, twice }).toEqual({
+    answered: 5,
+    hung: 5,
+    crashed: 5,
+    between: 5,
+    twice: 10,
+  })
 })
