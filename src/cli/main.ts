@@ -1,10 +1,17 @@
 #!/usr/bin/env node
 /** The `sealgate` command. */
 
-import { runProgram } from './program.ts'
+import { nodeProblem } from './oldest-node.ts'
 
 /** Of sysexits.h. */
+const EX_UNAVAILABLE = 69
 const EX_IOERR = 74
+const problem = nodeProblem(process.versions.node)
+if (problem !== undefined) {
+  process.stderr.write(`${problem}\n`)
+  process.exit(EX_UNAVAILABLE)
+}
+
 let lost: NodeJS.ErrnoException | undefined
 // `| head` has seen enough: what is under way goes on to its end, and nobody is told.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -12,6 +19,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 })
 process.stderr.on('error', () => {}) // nobody is left to be told
 
+const { runProgram } = await import('./program.ts')
 const status = await runProgram(process.argv.slice(2))
 // A write that failed says so in a later turn.
 await new Promise((resolve) => setImmediate(resolve))
