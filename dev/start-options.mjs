@@ -35,6 +35,8 @@ inside a SoftHSM token; later ones take seconds. Ctrl-C ends everything.
  */
 export function parseStartOptions(args) {
   const { help = false, port, 'admin-port': adminPort, upstream, state } = parse(args)
+  // An unset variable, most often: the keys would be made among the files of the current folder.
+  if (state === '') throw usage('--state is empty: give a folder.')
   return {
     help,
     port: port === undefined ? DEFAULT_PORT : portNumber('--port', port),
@@ -79,6 +81,8 @@ function upstreamOrigin(value) {
   if (url?.protocol !== 'http:' || url.pathname !== '/' || url.search !== '') {
     throw usage(`--upstream ${value}: give the origin of a plain HTTP server, e.g. http://127.0.0.1:3000.`)
   }
+  if (url.username !== '' || url.password !== '')
+    throw usage('--upstream: a user name and a password are never sent to it: leave them out.')
   return `http://${url.hostname}:${url.port === '' ? 80 : url.port}`
 }
 

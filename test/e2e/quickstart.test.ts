@@ -134,10 +134,12 @@ test.each([
   ['--prot', '8443'],
   ['--port', 'https'],
   ['--upstream', 'localhost:3000'],
+  ['--upstream', 'http://me:secret@127.0.0.1:3000'],
+  ['--state', ''],
 ])('%s %s is refused as a usage error, with no stack trace', async (...args) => {
   const { status, output } = await npmStartToEnd(args)
 
   expect(status).toBe(64)
-  expect(output).toContain('npm start -- --help')
+  expect(output).toContain('Try: npm start -- --help')
   expect(output).not.toMatch(/^\s+at /m)
 })
