@@ -45,8 +45,10 @@ export async function readSignTotals(admin: URL): Promise<SignTotals> {
   }
 }
 
-export function hsmShare(before: SignTotals, after: SignTotals): HsmShare {
+/** @returns null when counters have gone back: the proxy was started anew in between. */
+export function hsmShare(before: SignTotals, after: SignTotals): HsmShare | null {
   const signatures = after.signatures - before.signatures
+  if (signatures < 0 || after.waits < before.waits || after.failed < before.failed) return null
   return {
     signatures,
     signMs: mean(after.signSeconds - before.signSeconds, signatures),

@@ -45,6 +45,13 @@ test('the share of the HSM is the difference of two readings, over all HSMs and 
   })
 })
 
+test('a proxy that was started anew between the readings has no share', () => {
+  const before = { signatures: 500, signSeconds: 1, waits: 500, waitSeconds: 1, failed: 3 }
+  const after = { signatures: 20, signSeconds: 0.1, waits: 20, waitSeconds: 0.1, failed: 0 }
+
+  expect(hsmShare(before, after)).toBeNull()
+})
+
 test('an admin endpoint that is none is told apart from one that is not there', async () => {
   const other = await serve(['# HELP nginx_up\nnginx_up 1\n'])
 
