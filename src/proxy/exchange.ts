@@ -103,6 +103,8 @@ export class Exchange implements Dispatcher.DispatchHandler, DownstreamObserver 
     this.#failure = undefined
     this.#status = status
     this.#state = 'responding'
+    // The whole of it. undici would wait for as many bytes as a 304 may say that a 200 would have, and call it broken.
+    if (response.bodiless) this.onComplete(null)
     return true
   }
 

@@ -88,6 +88,17 @@ test.each(['TE: gzip', 'HTTP2-Settings: abc'])('%s is no field of a response, an
   }
 })
 
+// A 304 may say how long the 200 would be (RFC 9110 §8.6); a 204 must not, and ends with its head all the same.
+test.each([
+  ['304 Not Modified', 'Content-Length: 5\r\n'],
+  ['204 No Content', ''],
+])('a %s with a length is whole without a body', async (status, length) => {
+  const [http1, http2] = await shown(`HTTP/1.1 ${status}\r\nContent-Length: 5\r\nETag: "a"\r\n\r\n`)
+
+  expect(http1).toMatch(new RegExp(`^HTTP/1.1 ${status}\r\n${length}ETag: "a"\r\n`))
+  expect(http2).toMatch(new RegExp(`^HTTP/2 ${status.slice(0, 3)} \r\n${length.toLowerCase()}etag: "a"\r\n`))
+})
+
 test('an HTTP/1.0 client gets a chunked response that announces trailers, without them', async () => {
   const head = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n'
   await using upstream = await startRawUpstream((socket) =>
