@@ -2,6 +2,7 @@
 
 import { STATUS_CODES } from 'node:http'
 import { UpstreamError } from '../errors.ts'
+import { removeFields } from './client-fields.ts'
 import { removeNominated } from './fields.ts'
 
 export interface ResponseHead {
@@ -30,7 +31,7 @@ export function responseHead(
   const headers: string[] = []
   let contentLength: number | undefined
   let contentLengthAt = -1
-  let trailerAt = -1
+  let announcesTrailers = false
   let chunked = false
   let connection = ''
 
@@ -45,7 +46,7 @@ export function responseHead(
         break
       case 7:
         if (is(name, 'upgrade')) continue
-        if (is(name, 'trailer')) trailerAt = headers.length
+        if (is(name, 'trailer')) announcesTrailers = true
         break
       case 10:
         if (is(name, 'keep-alive')) continue
@@ -81,11 +82,11 @@ export function responseHead(
   // Chunked framing overrides a length (RFC 9112 §6.3); a 204 has neither (RFC 9110 §8.6).
   if (contentLengthAt >= 0 && (chunked || status === 204)) {
     headers.splice(contentLengthAt, 2)
-    if (trailerAt > contentLengthAt) trailerAt -= 2
     contentLength = undefined
   }
   // Without chunks on this side there is no place for trailers.
-  if (trailerAt >= 0 && (bodiless || contentLength !== undefined)) headers.splice(trailerAt, 2)
+  if (announcesTrailers && (bodiless || contentLength !== undefined))
+    removeFields(headers, (name) => is(name, 'trailer'))
   if (connection !== '') removeNominated(headers, connection)
   return { status, statusText, headers, contentLength, bodiless }
 }

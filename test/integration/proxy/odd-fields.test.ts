@@ -99,6 +99,26 @@ test.each([
   expect(http2).toMatch(new RegExp(`^HTTP/2 ${status.slice(0, 3)} \r\n${length.toLowerCase()}etag: "a"\r\n`))
 })
 
+test.each([
+  ['GET', 'Content-Length: 2', 'ok'],
+  ['HEAD', 'Transfer-Encoding: chunked', ''],
+])(
+  'trailers announced in two fields, for %s where there is no place for them, are not',
+  async (method, framing, body) => {
+    const head = `HTTP/1.1 200 OK\r\n${framing}\r\nTrailer: a\r\nTrailer: b\r\n\r\n`
+    await using upstream = await startRawUpstream((socket) => socket.end(`${head}${body}`))
+    await using front = await startFront({ upstreams: { web: [upstream.port] } })
+
+    const { text } = await sendRaw(
+      front.http1Port,
+      `${method} / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`,
+    )
+
+    expect(text).toMatch(/^HTTP\/1\.1 200 OK\r\n/)
+    expect(text).not.toMatch(/trailer/i)
+  },
+)
+
 test('an HTTP/1.0 client gets a chunked response that announces trailers, without them', async () => {
   const head = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x-sum\r\n\r\n'
   await using upstream = await startRawUpstream((socket) =>
