@@ -125,7 +125,7 @@ export class Exchange implements Dispatcher.DispatchHandler, DownstreamObserver 
     if (this.#state === 'answered' || this.#state === 'closed' || this.#server === undefined) return
     clearTimeout(this.#waitTimer)
     const { upstream, downstream } = this.#options
-    const failure = upstreamFailure(error, this.#server.address)
+    const failure = upstreamFailure(error, this.#server.address, this.#state === 'responding')
     this.#failure = failure
     if (this.#state === 'responding') {
       this.#state = 'answered'

@@ -33,13 +33,21 @@ const REFUSED: readonly string[] = [
   'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH',
 ]
 
-/** @param address `host:port` of the server. */
-export function upstreamFailure(cause: Error, address: string): SealgateError {
+/**
+ * @param address `host:port` of the server.
+ * @param begun the headers of the response have come.
+ */
+export function upstreamFailure(cause: Error, address: string, begun: boolean): SealgateError {
   const code = errorCode(cause)
   if (REFUSED.includes(code)) {
     return new RequestError('ERR_REQUEST_MALFORMED', `the request cannot be forwarded: ${cause.message}`, {
       cause,
     })
+  }
+  // undici says so of everything that is wrong behind Content-Length, as the body never came.
+  if (code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH' && !begun) {
+    const text = `server ${address}: a field of the response is malformed, or its headers break off`
+    return new UpstreamError('ERR_UPSTREAM_PROTOCOL', text, { address, cause })
   }
   return new UpstreamError(CODES[code] ?? 'ERR_UPSTREAM_PROTOCOL', `server ${address}: ${cause.message}`, {
     address,

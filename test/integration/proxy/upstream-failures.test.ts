@@ -75,6 +75,24 @@ for (const [what, bytes] of [
   })
 }
 
+for (const [what, field] of [
+  ['no name', 'a b: c'],
+  ['a control character', 'a: \x01'],
+  ['its value on two lines', 'a: b\r\n c'],
+] as const) {
+  test(`a response whose field has ${what} is not asked for again, and the reason says so`, async () => {
+    const answer = `HTTP/1.1 200 OK\r\nContent-Length: 2\r\n${field}\r\n\r\nok`
+    await using upstream = await startRawUpstream((socket) => socket.end(answer, 'latin1'))
+    await using front = await startFront({ upstreams: { web: [upstream.port] } })
+
+    expect(await status(front.http1Port)).toBe('502')
+
+    expect(upstream.sockets).toHaveLength(1)
+    expect(front.lines[0]).toMatchObject({ code: 'ERR_UPSTREAM_PROTOCOL', status: 502 })
+    expect(front.lines[0]?.reason).toMatch(/field of the response is malformed/)
+  })
+}
+
 test('a keep-alive connection that the server closed is replaced and the request served', async () => {
   let served = 0
   await using upstream = await startRawUpstream((socket, connection) => {
