@@ -30,7 +30,7 @@ const routeSchema = z
       .literal('require')
       .optional()
       .describe(
-        'require: a request on a connection without a client certificate gets a 403. The listener must ask for one. A path that servers read differently (`..`, a fragment) then gets a 400 without one on all routes, and `%2F`, `%5C` and `\\` count as slashes as well. A server that cuts `;parameters`, decodes twice or ignores case belongs behind a listener that requires certificates.',
+        'require: a request on a connection without a client certificate gets a 403. The listener must ask for one. A path that servers read differently (`..`, a fragment) then gets a 400 without one on all routes, and `%2F`, `%5C` and `\\` count as slashes as well, and what follows two slashes as a host. A server that cuts `;parameters`, decodes twice or ignores case belongs behind a listener that requires certificates.',
       ),
   })
   .meta({ title: 'listeners[].routes[]' })

@@ -19,18 +19,21 @@ export function normalPrefix(path: string): string {
 }
 
 /**
- * The path as a server reads it that takes encoded slashes and backslashes for slashes; undefined when it is read like that anyway.
+ * The path as other servers read it; empty when they read it like that anyway. Some take encoded slashes and backslashes for
+ * slashes, and who resolves a target as a reference (RFC 3986 §4.2; `new URL(target, base)`) takes what follows two
+ * slashes for a host: `//a/b` is `/b` there.
  *
  * 'ambiguous': servers disagree about what it names. `/a//../b` is `/b` for one that merges slashes first and `/a/b` for
  * another, a server without dot segments serves `/a/../b` beneath `/a`, Tomcat reads `..;` as `..`, and a fragment, which no
  * target has (RFC 9112 §3.2), may be cut off or not. Clients resolve these before they ask.
  */
-export function otherReading(target: string): string | 'ambiguous' | undefined {
+export function otherReadings(target: string): readonly string[] | 'ambiguous' {
   const path = beforeQuery(target)
-  if (!UNUSUAL.test(path)) return undefined
+  if (!UNUSUAL.test(path)) return []
   const slashes = decoded(path).replace(/%2F|%5C|\\/g, '/')
   if (/\/\.\.(?:[/;]|$)/.test(slashes) || path.includes('#')) return 'ambiguous'
-  return resolved(slashes)
+  const behindHost = slashes.replace(/^\/{2,}[^/]*/, '')
+  return behindHost === slashes ? [resolved(slashes)] : [resolved(slashes), resolved(behindHost)]
 }
 
 /** Only a path with one of these can be read in more than one way. */

@@ -11,7 +11,7 @@ import type { Downstream } from './downstream.ts'
 import { Exchange } from './exchange.ts'
 import type { HttpListenerOptions } from './options.ts'
 import { OwnAnswer } from './own-answer.ts'
-import { otherReading } from './path.ts'
+import { otherReadings } from './path.ts'
 import { type RequestHead, type RequestStart, requestHead } from './request-head.ts'
 import type { RequestRecorder } from './request-record.ts'
 import type { Router } from './router.ts'
@@ -93,10 +93,10 @@ export class Service {
   #checkWithout(head: RequestHead, target: RouteTarget): void {
     if (target.requireClientCertificate) throw certificateRequired()
     if (!this.#asksSome) return
-    const path = otherReading(head.path)
-    if (path === undefined) return
-    if (path === 'ambiguous') throw ambiguous()
-    if (this.#options.route(head.host, path)?.requireClientCertificate) throw certificateRequired()
+    const readings = otherReadings(head.path)
+    if (readings === 'ambiguous') throw ambiguous()
+    const { route } = this.#options
+    if (readings.some((path) => route(head.host, path)?.requireClientCertificate)) throw certificateRequired()
   }
 }
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { normalPath, otherReading } from '../../../src/proxy/path.ts'
+import { normalPath, otherReadings } from '../../../src/proxy/path.ts'
 
 test.each([
   ['/', '/'],
@@ -18,12 +18,19 @@ test.each([
 })
 
 test('slashes in disguise are slashes for some', () => {
-  expect(otherReading('/a%2Fb%5cc\\d?%2f')).toBe('/a/b/c/d')
-  expect(otherReading('/a/b?c%2fd')).toBeUndefined()
+  expect(otherReadings('/a%2Fb%5cc\\d?%2f')).toEqual(['/a/b/c/d'])
+  expect(otherReadings('/a/b?c%2fd')).toEqual([])
+})
+
+test('what follows two slashes is a host for some', () => {
+  expect(otherReadings('//a/b//c?//d')).toEqual(['/a/b/c', '/b/c'])
+  expect(otherReadings('/\\/a/./b')).toEqual(['/a/b', '/b'])
+  expect(otherReadings('//a')).toEqual(['/a', '/'])
 })
 
 test('what servers disagree about is ambiguous', () => {
   for (const path of ['/a/..', '/a/../b', '/a%2f%2e%2e', '/a\\..\\b', '/a/..;x/b', '/a#b', '/..'])
-    expect(otherReading(path), path).toBe('ambiguous')
-  for (const path of ['/a..b/', '/..a', '/a?b/../c#d']) expect(otherReading(path), path).not.toBe('ambiguous')
+    expect(otherReadings(path), path).toBe('ambiguous')
+  for (const path of ['/a..b/', '/..a', '/a?b/../c#d'])
+    expect(otherReadings(path), path).not.toBe('ambiguous')
 })
