@@ -105,6 +105,10 @@ export class Http1Listener {
     } as const
     // node:http drops what it has read behind such a request: it would belong to the protocol that we do not change to.
     if (request.headers.upgrade !== undefined) response.shouldKeepAlive = false
+    // Such a request is refused. Where it ends is somebody's guess, so nothing behind it may count as another one (RFC 9112 §6.1).
+    const coding = request.headers['transfer-encoding']?.toLowerCase()
+    if (coding !== undefined && (coding !== 'chunked' || start.version === '1.0'))
+      response.shouldKeepAlive = false
     this.service.serve(new Http1Downstream(request, response, options), start, request.rawHeaders)
   }
 

@@ -67,18 +67,25 @@ for (const [what, [bytes, status]] of Object.entries(refused)) {
   })
 }
 
-test('bytes after a refused request are never taken for another one', async () => {
-  await using upstream = await startUpstream((_request, response) => response.end('reached'))
-  await using front = await startFront({ upstreams: { web: [upstream.port] } })
+for (const [what, line, fields] of [
+  ['a length and chunks', 'POST / HTTP/1.1', 'Content-Length: 5\r\nTransfer-Encoding: chunked'],
+  ['a coding besides chunked', 'POST / HTTP/1.1', 'Transfer-Encoding: gzip, chunked'],
+  ['a coding that is none', 'POST / HTTP/1.1', 'Transfer-Encoding: identity\r\nTransfer-Encoding: chunked'],
+  ['chunks in HTTP/1.0', 'POST / HTTP/1.0', 'Connection: keep-alive\r\nTransfer-Encoding: chunked'],
+]) {
+  test(`bytes after a request refused for ${what} are never taken for another one`, async () => {
+    await using upstream = await startUpstream((_request, response) => response.end('reached'))
+    await using front = await startFront({ upstreams: { web: [upstream.port] } })
 
-  const smuggled = 'GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n'
-  const head =
-    'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'
-  const reply = await sendRaw(front.http1Port, head + smuggled)
+    const smuggled = 'GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n'
+    const head = `${line}\r\nHost: a\r\n${fields}\r\n\r\n0\r\n\r\n`
+    const reply = await sendRaw(front.http1Port, head + smuggled)
 
-  expect(reply.text.match(/^HTTP/gm)).toHaveLength(1)
-  expect(upstream.requests).toHaveLength(0)
-})
+    expect(reply.text.match(/^HTTP/gm)).toHaveLength(1)
+    expect(reply.text).toMatch(/^connection: close\r$/im)
+    expect(upstream.requests).toHaveLength(0)
+  })
+}
 
 test('a thousand fields and more pass, and what comes after them: the length, the body', async () => {
   await using upstream = await startUpstream((request, response) => request.pipe(response))
