@@ -1,6 +1,7 @@
 /** The client's half of an exchange, whatever its protocol: http1.ts and http2.ts implement it. */
 
 import type { Readable } from 'node:stream'
+import type { RequestError } from '../errors.ts'
 import type { Connection } from './connection.ts'
 import type { ResponseHead } from './response-head.ts'
 
@@ -32,6 +33,8 @@ export interface Downstream {
 
 export interface DownstreamObserver {
   onDownstreamDrain(): void
+  /** What the client sends of the body makes no sense. A response that has ended stands, and may be on its way. */
+  onDownstreamBroken(failure: RequestError): void
   /** Called once. `complete`: the whole response was handed to TLS. */
   onDownstreamClosed(complete: boolean): void
 }

@@ -150,6 +150,17 @@ export class Exchange implements Dispatcher.DispatchHandler, DownstreamObserver 
     if (this.#state === 'responding') this.#resumeUpstream?.()
   }
 
+  onDownstreamBroken(failure: RequestError): void {
+    if (this.#state === 'waiting') {
+      clearTimeout(this.#waitTimer)
+      this.#fail(failure)
+      this.#abortUpstream?.(failure)
+    } else if (this.#state === 'responding') {
+      this.#failure = failure
+      this.#options.downstream.abort()
+    }
+  }
+
   onDownstreamClosed(complete: boolean): void {
     if (this.#state === 'closed') return
     clearTimeout(this.#waitTimer)

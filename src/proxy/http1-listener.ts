@@ -129,7 +129,8 @@ export class Http1Listener {
     connection.socket.on('error', () => {})
     connection.socket.on('timeout', () => this.#onTimeout(connection.socket))
     connection.socket.on('drain', () => connection.latest?.observer?.onDownstreamDrain())
-    pipeline.refuse(() => this.#refuse(connection, 'ERR_REQUEST_METHOD', request))
+    const failure = new RequestError('ERR_REQUEST_METHOD', 'refused: ERR_REQUEST_METHOD')
+    pipeline.refuse(() => this.#refuse(connection, failure, request))
   }
 
   #onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
@@ -142,19 +143,17 @@ export class Http1Listener {
     }
     // Headers do not end when we do not read on. And what is refused already need not be refused again.
     if (pipeline.isRefused || (pipeline.holdsBack && code === 'ERR_REQUEST_TIMEOUT')) return
-    // A broken body while a response is under way: that response ends as aborted, which says it all.
-    if (pipeline.breakOff()) pipeline.refuse(() => this.#refuse(pipeline.connection, code, undefined, error))
-    else socket.destroy()
+    // An end in the middle of it: nobody waits for an answer.
+    if (error.code === 'HPE_INVALID_EOF_STATE' && pipeline.receivesBody) {
+      socket.destroy()
+      return
+    }
+    const failure = new RequestError(code, error.message, { cause: error })
+    pipeline.breakOff(failure, () => this.#refuse(pipeline.connection, failure, undefined))
   }
 
   /** Answers a request that node:http makes no response object of, and closes. */
-  #refuse(
-    { socket, facts }: Connection,
-    code: Extract<ErrorCode, `ERR_REQUEST_${string}`>,
-    request: IncomingMessage | undefined,
-    cause?: Error,
-  ): void {
-    const failure = new RequestError(code, cause?.message ?? `refused: ${code}`, { cause })
+  #refuse({ socket, facts }: Connection, failure: RequestError, request: IncomingMessage | undefined): void {
     const requestId = nextRequestId()
     const status = httpStatus(failure)
     socket.on('error', () => {})

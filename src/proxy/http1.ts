@@ -2,6 +2,7 @@
 
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
+import type { RequestError } from '../errors.ts'
 import { removeFields } from './client-fields.ts'
 import type { Connection } from './connection.ts'
 import type { Downstream, DownstreamObserver } from './downstream.ts'
@@ -97,6 +98,11 @@ export class Http1Downstream implements Downstream, Served {
 
   abort(): void {
     this.connection.abort()
+  }
+
+  broken(failure: RequestError): void {
+    this.connection.closeWhenIdle()
+    this.observer?.onDownstreamBroken(failure)
   }
 
   closed(): void {

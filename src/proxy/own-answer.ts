@@ -33,6 +33,8 @@ export class OwnAnswer implements DownstreamObserver {
 
   onDownstreamDrain(): void {}
 
+  onDownstreamBroken(): void {}
+
   onDownstreamClosed(complete: boolean): void {
     const { recorder, downstream, start, failure } = this.#options
     recorder.add({

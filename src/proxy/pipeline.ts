@@ -8,6 +8,7 @@
  */
 
 import type { IncomingMessage } from 'node:http'
+import type { RequestError } from '../errors.ts'
 import type { Connection } from './connection.ts'
 
 /** Requests that may wait before the client's bytes stay where they are; what had been read by then waits as well. */
@@ -19,6 +20,8 @@ export interface Served {
   readonly received: boolean
   /** The socket has closed. Idempotent. */
   closed(): void
+  /** What comes of its body makes no sense, and nothing more is read. */
+  broken(failure: RequestError): void
 }
 
 export class Pipeline {
@@ -56,6 +59,11 @@ export class Pipeline {
     return this.#refused
   }
 
+  /** What the client sends now is the body of the request that is served. */
+  get receivesBody(): boolean {
+    return this.#waiting.length === 0 && this.#served?.received === false
+  }
+
   serves(request: Served): void {
     this.#served = request
   }
@@ -74,12 +82,17 @@ export class Pipeline {
 
   /**
    * The client's bytes make no sense. If they were the body of a request that waits, it will not be served.
-   * @returns false: they were the body of a request that is served already.
+   * @param begin as for refuse(); not called when they were the body of the request that is served: that one is told.
    */
-  breakOff(): boolean {
-    const last = this.#waiting.at(-1)
-    if (last?.request?.complete === false) this.#waiting.pop()
-    return last !== undefined || this.#served?.received !== false
+  breakOff(failure: RequestError, begin: () => void): void {
+    if (this.receivesBody) {
+      this.#refused = true
+      this.connection.socket.pause()
+      this.#served?.broken(failure)
+      return
+    }
+    if (this.#waiting.at(-1)?.request?.complete === false) this.#waiting.pop()
+    this.refuse(begin)
   }
 
   /** The request that was served has its answer. */

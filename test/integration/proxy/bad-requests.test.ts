@@ -87,6 +87,51 @@ for (const [what, line, fields] of [
   })
 }
 
+for (const [what, coding, body] of [
+  ['size is no number', 'chunked', 'x\r\n'],
+  ['data is longer than its size', 'chunked', '2\r\nabc\r\n'],
+  ['coding is disguised by a tab', '\tchunked\t', '0\r\n\r\n'],
+] as const) {
+  test(`a body whose ${what} is refused with 400, though the server has its headers`, async () => {
+    await using upstream = await startUpstream((request) => request.resume())
+    await using front = await startFront({ upstreams: { web: [upstream.port] } })
+    const head = `POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: ${coding}\r\n\r\n`
+
+    const reply = await sendRaw(front.http1Port, `${head}${body}GET /next HTTP/1.1\r\nHost: a\r\n\r\n`)
+
+    expect(reply.text).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n[\s\S]*connection: close\r\n/i)
+    expect(reply.text.match(/^HTTP/gm)).toHaveLength(1)
+    expect(front.lines).toHaveLength(1)
+    expect(front.lines[0]).toMatchObject({ status: 400, code: 'ERR_REQUEST_MALFORMED', method: 'POST' })
+    expect(front.lines[0]?.reason).toMatch(/^Parse Error/)
+    await vi.waitFor(() => expect(front.front.connections).toBe(0))
+  })
+}
+
+test('a body that ends before its time says that the client has left', async () => {
+  await using upstream = await startUpstream((request) => request.resume())
+  await using front = await startFront({ upstreams: { web: [upstream.port] } })
+  const socket = connect({ port: front.http1Port, host: '127.0.0.1', allowHalfOpen: true })
+  socket.end('POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf')
+
+  expect((await readAll(socket.resume())).text).toBe('')
+
+  expect(front.lines).toMatchObject([{ status: 499, aborted: true, code: 'ERR_REQUEST_ABORTED' }])
+})
+
+test('a body that breaks while its answer comes resets the connection', async () => {
+  await using upstream = await startUpstream((_request, response) => response.write('begun'))
+  await using front = await startFront({ upstreams: { web: [upstream.port] } })
+  const socket = connect(front.http1Port, '127.0.0.1')
+  socket.write('POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n')
+  socket.once('data', () => socket.write('x\r\n'))
+
+  expect(await readAll(socket)).toMatchObject({ end: 'reset' })
+
+  expect(front.resets).toHaveLength(1)
+  expect(front.lines).toMatchObject([{ status: 200, aborted: true, code: 'ERR_REQUEST_MALFORMED' }])
+})
+
 test('a thousand fields and more pass, and what comes after them: the length, the body', async () => {
   await using upstream = await startUpstream((request, response) => request.pipe(response))
   upstream.server.maxHeadersCount = 0
