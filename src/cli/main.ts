@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The `sealgate` command. */
 
+import { holdHup } from './early-hup.ts'
 import { nodeProblem } from './oldest-node.ts'
 
 /** Of sysexits.h. */
@@ -19,6 +20,8 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 })
 process.stderr.on('error', () => {}) // nobody is left to be told
 
+if (process.argv[2] === 'run') holdHup()
+// Loading all of it takes most of a second on a small machine.
 const { runProgram } = await import('./program.ts')
 const status = await runProgram(process.argv.slice(2))
 // A write that failed says so in a later turn.

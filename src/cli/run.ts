@@ -7,6 +7,7 @@ import { dropKeyLogVariable } from '../config/environment.ts'
 import { loadConfig } from '../config/load.ts'
 import { SealgateError } from '../errors.ts'
 import { createLog, type Log } from '../log.ts'
+import { hupCame } from './early-hup.ts'
 import { serveUntilSignal } from './signals.ts'
 
 /**
@@ -26,7 +27,7 @@ export async function run(
   const keyLogFd = unsafeKeyLog === undefined ? undefined : openKeyLog(unsafeKeyLog, log)
   try {
     const start = () => startApp(config, { strict, ...(keyLogFd !== undefined && { keyLogFd }) })
-    return await serveUntilSignal({ signals: process, log, start })
+    return await serveUntilSignal({ signals: process, log, start, hupCame: hupCame() })
   } finally {
     if (keyLogFd !== undefined) closeSync(keyLogFd)
     flush()

@@ -43,11 +43,14 @@ export interface SignalSource {
 export async function serveUntilSignal(options: {
   signals: SignalSource
   log: Log
+  /** One that came before anybody listened here. */
+  hupCame?: boolean
   /** How long a stop that is to be at once may take; the process is expected to exit then. */
   stopMs?: number
   start: () => Promise<Stoppable>
 }): Promise<number> {
   using signals = new Signals(options.signals, options.log)
+  if (options.hupCame) signals.hup()
   const app = await Promise.race([options.start(), signals.second])
   if (typeof app === 'string') return statusOf(app)
   signals.onReload = () => app.reload()
@@ -81,6 +84,7 @@ class Signals {
   readonly first: Promise<StopSignal>
   readonly second: Promise<StopSignal>
   readonly #signals: SignalSource
+  readonly #log: Log
   readonly #listener: (signal: Signal) => void
   #onReload: (() => void) | undefined
   #reloadAsked = false
@@ -90,17 +94,22 @@ class Signals {
     this.first = new Promise((resolve) => resolvers.push(resolve))
     this.second = new Promise((resolve) => resolvers.push(resolve))
     this.#signals = signals
+    this.#log = log
     this.#listener = (signal) => {
       if (signal === 'SIGHUP') {
-        log.info({ signal }, 'reloading')
-        if (this.#onReload === undefined) this.#reloadAsked = true
-        else this.#onReload()
+        this.hup()
         return
       }
       log.info({ signal }, resolvers.length > 1 ? 'draining; a second signal stops now' : 'stopping now')
       resolvers.shift()?.(signal)
     }
     for (const signal of SIGNALS) signals.on(signal, this.#listener)
+  }
+
+  hup(): void {
+    this.#log.info({ signal: 'SIGHUP' }, 'reloading')
+    if (this.#onReload === undefined) this.#reloadAsked = true
+    else this.#onReload()
   }
 
   /** Who is told of HUP; also of one that came before. */

@@ -3,10 +3,14 @@
  * HSM that is away, client CAs, tcp connections, and a proxy that waits for its first HSM.
  */
 
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
 import {
+  closeSync,
+  constants,
   copyFileSync,
   mkdirSync,
+  openSync,
   readFileSync,
   renameSync,
   rmSync,
@@ -236,6 +240,33 @@ test('tcp: an open connection goes on, the next one goes to the new server', asy
   for (const socket of [open, fresh]) socket.destroy()
   for (const server of [left, right]) server.close()
 })
+
+test('HUP while the configuration is read for the first time is a reload after the start, and not the end', async () => {
+  const state = config({ certificates: [site.certificate({ names: ['localhost'] })] })
+  sealgate = new Sealgate({ config: state })
+  // What reads a FIFO waits for what is written: here it waits while HUP comes.
+  const fifo = `${sealgate.file}.fifo`
+  execFileSync('mkfifo', [fifo])
+  renameSync(fifo, sealgate.file)
+  const fd = await vi.waitUntil(() => openedByReader(sealgate.file), { timeout: 20_000, interval: 5 })
+  sealgate.configure(state)
+  sealgate.signal('SIGHUP')
+  writeFileSync(fd, JSON.stringify(state))
+  closeSync(fd)
+
+  await sealgate.logged('ready', 20_000)
+  sealgate.markStarted()
+  expect(await sealgate.reloadEnds(0)).toMatchObject({ msg: 'reloaded', cause: 'HUP' })
+})
+
+/** To be written to; undefined while nobody reads. */
+function openedByReader(fifo: string): number | undefined {
+  try {
+    return openSync(fifo, constants.O_WRONLY | constants.O_NONBLOCK)
+  } catch {
+    return undefined
+  }
+}
 
 test('a mounted Kubernetes Secret is taken up when its links move', async () => {
   const current = site.certificate({ names: ['localhost'] })
