@@ -93,6 +93,8 @@ class RunningApp implements App {
   readonly #reloads: Reloads
   /** What has started, last first. */
   readonly #stops: (() => unknown)[] = []
+  /** Of them what ends when a drain begins: TLS does not know these listeners. */
+  readonly #plainStops: (() => unknown)[] = []
   #audit: AuditLog | undefined
   #stapling: Stapling | undefined
   #tls: TlsFront | undefined
@@ -271,7 +273,10 @@ class RunningApp implements App {
     await this.#stapling?.firstAnswers(this.#config.stapling.startWaitMs, left)
     if (left.aborted) return
     for (const id of this.#config.listeners.keys()) {
-      const onStarted = (stop: () => unknown) => void this.#stops.unshift(stop)
+      const onStarted = (stop: () => unknown) => {
+        this.#stops.unshift(stop)
+        this.#plainStops.push(stop)
+      }
       const [config, log, open] = [this.#config, this.#log, this.listeners]
       this.listeners.push(await openListener(id, { config, tls, log, open, onStarted }))
       if (left.aborted) return
@@ -427,6 +432,7 @@ class RunningApp implements App {
       this.#config.listeners.flatMap(({ protocol }, id) => (protocol === 'redirect' ? [] : [id])),
     )
     void this.#workers?.drain()
+    for (const stop of this.#plainStops) void stop()
     while (this.#openConnections() > 0 && performance.now() < deadlineMs) await delay(DRAIN_POLL_MS)
     const cut = this.#openConnections()
     if (cut > 0) this.#log.warn({ connections: cut }, 'drain timeout: open connections are cut off')

@@ -53,7 +53,12 @@ test('while a request is open the proxy drains: not ready, refuses new connectio
     response.write('begin ')
     open.push(response)
   })
-  await using sealgate = await startSealgate({ config: site.config([upstream.port]) })
+  const address = '127.0.0.1:0'
+  const listeners = [
+    { name: 'web', protocol: 'http', address, upstream: 'app' },
+    { name: 'plain', protocol: 'redirect', address },
+  ]
+  await using sealgate = await startSealgate({ config: site.config([upstream.port], { listeners }) })
   const slow = curl('--cacert', site.ca, sealgate.url())
   await vi.waitFor(() => expect(open).toHaveLength(1), WAIT)
 
@@ -65,6 +70,7 @@ test('while a request is open the proxy drains: not ready, refuses new connectio
     async () => expect((await curl('--cacert', site.ca, sealgate.url())).status).toBe(REFUSED),
     WAIT,
   )
+  expect((await curl(`http://localhost:${sealgate.port('plain')}/`)).status).toBe(REFUSED)
   open[0]?.end('end')
 
   expect(await slow).toMatchObject({ status: 0, stdout: 'begin end' })
