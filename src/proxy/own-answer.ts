@@ -10,6 +10,8 @@ interface OwnAnswerOptions {
   readonly recorder: RequestRecorder
   readonly downstream: Downstream
   readonly start: RequestStart
+  /** Empty: none, or none that is a host. */
+  readonly host: string
   /** undefined: `204 No Content`. */
   readonly failure: SealgateError | undefined
 }
@@ -36,12 +38,12 @@ export class OwnAnswer implements DownstreamObserver {
   onDownstreamBroken(): void {}
 
   onDownstreamClosed(complete: boolean): void {
-    const { recorder, downstream, start, failure } = this.#options
+    const { recorder, downstream, start, host, failure } = this.#options
     recorder.add({
       facts: downstream.connection.facts,
       requestId: this.#requestId,
       method: start.method,
-      host: start.authority ?? '',
+      host,
       target: start.target,
       protocol: downstream.protocol,
       status: this.#status,

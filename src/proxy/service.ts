@@ -70,11 +70,13 @@ export class Service {
   /** @param rawHeaders flat name/value list as received. */
   serve(downstream: Downstream, start: RequestStart, rawHeaders: readonly string[]): void {
     const { recorder, route, belongs } = this.#options
+    let host = start.authority ?? ''
     try {
       if (REFUSED_METHODS.has(start.method)) throw methodRefused(start.method)
       const head = requestHead(start, rawHeaders, downstream.connection.forwarding)
+      host = head.host
       if (head.path === '*') {
-        OwnAnswer.send({ recorder, downstream, start, failure: undefined })
+        OwnAnswer.send({ recorder, downstream, start, host, failure: undefined })
         return
       }
       const { serverName } = downstream.connection.facts
@@ -85,7 +87,7 @@ export class Service {
       new Exchange({ head, downstream, upstream: target.upstream, recorder }).start()
     } catch (error) {
       if (!(error instanceof SealgateError)) throw error
-      OwnAnswer.send({ recorder, downstream, start, failure: error })
+      OwnAnswer.send({ recorder, downstream, start, host, failure: error })
     }
   }
 

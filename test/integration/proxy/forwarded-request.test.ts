@@ -126,7 +126,7 @@ test('routes choose the upstream by host and path; no route is 404 and names no 
   expect((await get('a.b.example.com', '/')).stdout).toMatch(/^404 Not Found\nrequest [0-9a-f]+-\w+\n 404$/)
   expect((await get('example.com', '/')).stdout).toMatch(/ 404$/)
   expect(front.lines.filter((line) => line.status === 404)).toHaveLength(2)
-  expect(front.lines.at(-1)).toMatchObject({ code: 'ERR_REQUEST_NO_ROUTE' })
+  expect(front.lines.at(-1)).toMatchObject({ code: 'ERR_REQUEST_NO_ROUTE', host: 'example.com' })
 })
 
 test('a route that requires a certificate does so however its path is spelled', async () => {
