@@ -17,12 +17,13 @@ import { SealgateError } from '../errors.ts'
 import { onFirst } from './cluster.ts'
 import { destroyKey } from './jobs.ts'
 import { keyFields } from './journal.ts'
-import { exactName, keyNameText } from './key-facts.ts'
+import { exactName, keyNameText, type TokenKey } from './key-facts.ts'
 import { generateNewKey, prove, request, takeCertificate } from './rotation-new-key.ts'
 import { retire } from './rotation-retire.ts'
 import { endRotation, type Rotation, type RotationStep, writeRotation } from './rotation-state.ts'
 import { seeInForce, switchOver } from './rotation-switch.ts'
 import { find, membersOf, type RotationWork, type Step } from './rotation-work.ts'
+import { usesOf } from './usage.ts'
 
 /** What a run ended with. */
 export interface RotationOutcome {
@@ -57,6 +58,7 @@ export async function abandon(rotation: Rotation, work: RotationWork): Promise<v
   const { new: made } = rotation
   const there = await find(membersOf(rotation, work.inventory), made.key)
   if (there !== undefined) {
+    refuseNamed(rotation, work, there)
     await work.input.confirm(made.key.label)
     await work.journal.around(
       'rotate-abort',
@@ -71,6 +73,16 @@ export async function abandon(rotation: Rotation, work: RotationWork): Promise<v
       key: { label: made.key.label, id: made.key.id },
     })
   endRotation(work.file)
+}
+
+/** The state may be older than the configuration: somebody has made the printed change, or a run was ended right after the switch. */
+function refuseNamed(rotation: Rotation, { inventory }: RotationWork, key: TokenKey): void {
+  const [use] = usesOf(inventory, key, new Set(inventory.hsms.map(({ name }) => name)))
+  if (use === undefined) return
+  throw new SealgateError(
+    'ERR_KEYS_IN_USE',
+    `${inventory.file} uses the new key ${keyNameText(key)} in ${use.place}: run this without --abort to go on, or write chain ${rotation.old.chain} and uri ${rotation.old.uri} there again`,
+  )
 }
 
 const STEPS: Readonly<Record<RotationStep, Step>> = {

@@ -70,5 +70,26 @@ test('a rotation that is given up leaves the old key and the configuration', asy
   expect(readFileSync(owner.config, 'utf8')).toBe(before)
 }, 180_000)
 
+test('a new key that the configuration names already is not destroyed, whatever the state says', async () => {
+  await owner.birth()
+  const begun = await owner.keysJson('rotate')
+  const { label } = begun.rotation.new.key
+  await owner.certify(owner.requestFile(), 'second.pem')
+  const printed = await owner.keys('rotate', '--chain', join(owner.directory, 'second.pem'), '--print')
+  const changes = [...printed.stdout.matchAll(/ {2}- (.*)\n {2}\+ (.*)\n/g)]
+  // As by hand, or by a run that was ended before it could write down what it had done.
+  const before = readFileSync(owner.config, 'utf8')
+  writeFileSync(
+    owner.config,
+    changes.reduce((text, [, from = '', to = '']) => text.replace(from, to), before),
+  )
+
+  const refused = await owner.refused(['rotate', '--abort', '--confirm', label], 78)
+
+  expect(refused).toMatch(/uses the new key .* in certificates\[0\]/)
+  const { hsms } = await owner.keysJson('list')
+  expect(hsms[0].keys.map((key: { label: string }) => key.label)).toContain(label)
+}, 180_000)
+
 /** No proxy runs here, so nobody asks the upstream. */
 const NOBODY = 9
