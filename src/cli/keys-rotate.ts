@@ -1,5 +1,6 @@
 /** `sealgate keys rotate`: the same command again and again, until the old key is gone. */
 
+import { resolve } from 'node:path'
 import type { KeyInventory } from '../config/key-inventory.ts'
 import { suggestion } from '../config/nearest.ts'
 import { parseDuration } from '../config/units.ts'
@@ -20,7 +21,7 @@ export interface RotateOptions {
   readonly type?: string
   readonly label?: string
   readonly out?: string
-  readonly overlap: string
+  readonly overlap?: string
   readonly chain?: string
   readonly fewerNames?: true
   readonly print?: true
@@ -73,6 +74,7 @@ async function run(
     if (options.json !== true) terminal.out(`${text}\n`)
   }
   const work = { inventory, journal, file: found.file, input, say }
+  if (found.rotation !== undefined) refuseOther(found.rotation, options)
   const rotation = found.rotation ?? (await begin(inventory, found.file, options))
   if (options.abort !== true) return advance(rotation, work)
   await abandon(rotation, work)
@@ -80,17 +82,19 @@ async function run(
 }
 
 async function begin(inventory: KeyInventory, file: string, options: RotateOptions): Promise<Rotation> {
-  const overlapMs = parseDuration(options.overlap)
+  const { type, label, overlap = DEFAULT_OVERLAP } = options
+  const overlapMs = parseDuration(overlap)
   if (overlapMs === undefined)
-    throw usage(`--overlap ${options.overlap}: give a duration with its unit, e.g. 7d or 12h`)
-  if (options.type !== undefined && !KEY_TYPE_NAMES.some((name) => name === options.type)) {
+    throw usage(`--overlap ${overlap}: give a duration with its unit, e.g. 7d or 12h`)
+  const types = KEY_TYPE_NAMES.filter((name) => name !== 'aes-256')
+  if (type !== undefined && !types.some((name) => name === type)) {
     throw usage(
-      `--type ${options.type}: no such type${suggestion(options.type, KEY_TYPE_NAMES)}; there are: ${KEY_TYPE_NAMES.filter((name) => name !== 'aes-256').join(', ')}`,
+      `--type ${type}: no such type for a certificate${suggestion(type, types)}; there are: ${types.join(', ')}`,
     )
   }
   if (options.chain !== undefined)
     throw usage('no rotation is under way that waits for a certificate: begin without --chain')
-  const { type, label, out: csr } = options
+  const csr = options.out && resolve(options.out)
   const rotation = await planRotation(inventory, certificateUse(inventory, options.certificate), {
     type,
     label,
@@ -100,6 +104,25 @@ async function begin(inventory: KeyInventory, file: string, options: RotateOptio
   refuseUnwritable(rotation.new.csr)
   writeRotation(file, rotation)
   return rotation
+}
+
+/** What was decided at the beginning holds: the key may be there already, and its request at a CA. */
+function refuseOther({ new: made, overlapMs, old }: Rotation, options: RotateOptions): void {
+  const { type, label, out, overlap } = options
+  const begunWith =
+    type !== undefined && type !== made.key.type
+      ? `--type ${made.key.type}`
+      : label !== undefined && label !== made.key.label
+        ? `--label ${made.key.label}`
+        : out !== undefined && resolve(out) !== made.csr
+          ? `--out ${made.csr}`
+          : overlap !== undefined && parseDuration(overlap) !== overlapMs
+            ? `--overlap ${overlapMs / 1000}s`
+            : undefined
+  if (begunWith === undefined) return
+  throw usage(
+    `the rotation of ${old.chain} was begun with ${begunWith}: leave that option out to go on, or give it up first (--abort)`,
+  )
 }
 
 function inputOf(options: RotateOptions): RotationInput {
@@ -165,3 +188,5 @@ function tellAll(inventory: KeyInventory, { state, json }: RotateOptions, termin
     }
   }
 }
+
+const DEFAULT_OVERLAP = '7d'

@@ -125,7 +125,7 @@ function addRotate(keys: Command, terminal: Terminal): void {
     .option('--type <type>', 'of the new key (default: as the old one)')
     .option('--label <label>', 'of the new key (default: as the old one, with the date)')
     .option('--out <file>', 'where the request goes (default: beside the certificate)')
-    .option('--overlap <duration>', 'how long the old key stays after the switch', '7d')
+    .option('--overlap <duration>', 'how long the old key stays after the switch (default: 7d)')
     .option('--chain <file>', 'the new certificate, when it has arrived')
     .option('--fewer-names', 'it need not have all names of the old one')
     .option('--print', 'show the change of the configuration instead of making it')

@@ -91,5 +91,22 @@ test('a new key that the configuration names already is not destroyed, whatever 
   expect(hsms[0].keys.map((key: { label: string }) => key.label)).toContain(label)
 }, 180_000)
 
+test('what a rotation was begun with is not changed by the way', async () => {
+  await owner.birth()
+  expect(await owner.refused(['rotate', '--type', 'aes-256'], 64)).toMatch(
+    /--type aes-256: .*there are: p-256/,
+  )
+  expect((await owner.keys('rotate', '--status')).stdout).toContain('No rotation is under way')
+  await owner.keys('rotate', '--label', 'www-next')
+
+  for (const [option, value, reason] of [
+    ['--type', 'rsa-2048', /was begun with --type p-256/],
+    ['--label', 'www-other', /was begun with --label www-next/],
+    ['--out', join(owner.directory, 'other.csr'), /was begun with --out .*\.csr/],
+  ] as const)
+    expect(await owner.refused(['rotate', option, value], 64)).toMatch(reason)
+  await owner.keys('rotate', '--type', 'p-256', '--label', 'www-next')
+}, 180_000)
+
 /** No proxy runs here, so nobody asks the upstream. */
 const NOBODY = 9
