@@ -1,6 +1,6 @@
 /** What a rotation has done so far: a file beside the configuration, without secrets, written whole after each step. */
 
-import { readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { z } from 'zod'
 
@@ -55,9 +55,17 @@ const rotationSchema = z.object({
 })
 export type Rotation = z.infer<typeof rotationSchema>
 
-/** @param chain of the certificate when the rotation began; its name tells rotations apart. @param folder default: beside the configuration. */
+/**
+ * Where the state of a new rotation goes: a name that no other has, as certificates in different folders may be called alike.
+ *
+ * @param chain of the certificate when the rotation begins. @param folder default: beside the configuration.
+ */
 export function rotationFile(config: string, chain: string, folder = dirname(config)): string {
-  return join(folder, `${basename(config)}.rotation.${basename(chain)}.json`)
+  for (let number = 1; ; number++) {
+    const name = number === 1 ? basename(chain) : `${basename(chain)}-${number}`
+    const file = join(folder, `${basename(config)}.rotation.${name}.json`)
+    if (!existsSync(file)) return file
+  }
 }
 
 /** @returns undefined when there is none. @throws {SealgateError} `ERR_KEYS_ROTATION` when the file holds something else. */

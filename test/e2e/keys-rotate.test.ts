@@ -1,8 +1,9 @@
 /** A rotation that is interrupted, done by hand, or given up. */
 
-import { readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { Rotation } from '../../src/keys/rotation-state.ts'
 import { KeyOwner } from '../support/key-owner.ts'
 
 let owner: KeyOwner
@@ -106,6 +107,31 @@ test('what a rotation was begun with is not changed by the way', async () => {
   ] as const)
     expect(await owner.refused(['rotate', option, value], 64)).toMatch(reason)
   await owner.keys('rotate', '--type', 'p-256', '--label', 'www-next')
+}, 180_000)
+
+test('certificates whose files have one name in different folders have a rotation each', async () => {
+  await owner.birth()
+  const [first, second] = ['first', 'second'].map((name) => join(owner.directory, name, 'fullchain.pem'))
+  for (const file of [first, second]) {
+    mkdirSync(dirname(file ?? ''))
+    copyFileSync(join(owner.directory, 'www.pem'), file ?? '')
+  }
+  const text = readFileSync(owner.config, 'utf8')
+  const entry = (chain = '') =>
+    `  - { chain: ${chain}, key: { uri: "pkcs11:object=www;type=private", hsms: [hsm-a, hsm-b] } }\n`
+  writeFileSync(owner.config, text.replace(/ {2}- chain: www.*\n.*\n/, entry(first) + entry(second)))
+  await owner.keys('rotate', '--certificate', first ?? '', '--label', 'www-first')
+
+  await owner.keys('rotate', '--certificate', second ?? '', '--label', 'www-second')
+
+  const { rotations } = await owner.keysJson('rotate', '--status')
+  expect(rotations.map(({ rotation }: { rotation: Rotation }) => rotation.old.chain).toSorted()).toEqual([
+    first,
+    second,
+  ])
+  expect(new Set(rotations.map(({ rotation }: { rotation: Rotation }) => rotation.new.key.label)).size).toBe(
+    2,
+  )
 }, 180_000)
 
 /** No proxy runs here, so nobody asks the upstream. */
