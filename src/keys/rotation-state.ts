@@ -107,12 +107,22 @@ export function rotations(
   folder = dirname(config),
 ): readonly { readonly file: string; readonly rotation: Rotation }[] {
   const prefix = `${basename(config)}.rotation.`
-  const names = readdirSync(folder).filter((name) => name.startsWith(prefix) && name.endsWith('.json'))
+  const names = namesIn(folder).filter((name) => name.startsWith(prefix) && name.endsWith('.json'))
   return names.toSorted().flatMap((name) => {
     const file = join(folder, name)
     const rotation = readRotation(file)
     return rotation === undefined ? [] : [{ file, rotation }]
   })
+}
+
+/** @throws {SealgateError} `ERR_KEYS_FILE`. */
+function namesIn(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder)
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new SealgateError('ERR_KEYS_FILE', `states of rotations cannot be looked for: ${reason}`, { cause })
+  }
 }
 
 /** Files of rotations that have made this key or still serve with it. */

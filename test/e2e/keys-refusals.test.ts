@@ -128,6 +128,11 @@ test('what is wrong is said with the cure, without a stack trace, and nothing ha
       /did you mean "www\.example\.com"/,
     ],
     [['rotate', '--config', owner.config, '--overlap', '7'], 64, /give a duration with its unit/],
+    [
+      ['rotate', '--config', owner.config, '--state', '/nowhere'],
+      69,
+      /states of rotations cannot be looked for: .*'\/nowhere'/,
+    ],
     [['lst'], 64, /unknown command 'lst'/],
   ] as const) {
     const outcome = await sealgateCommand(['keys', ...args])
