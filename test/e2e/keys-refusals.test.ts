@@ -1,10 +1,13 @@
 /** What `sealgate keys` refuses, in which words, with which exit status; and that nothing has happened then. */
 
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { KeyOwner } from '../support/key-owner.ts'
-import { sealgateCommand } from '../support/sealgate.ts'
+import { nodeUnderTest } from '../support/npm-start.ts'
+import { program, sealgateCommand } from '../support/sealgate.ts'
 
 let owner: KeyOwner
 
@@ -156,6 +159,26 @@ test('a wrong PIN is tried once, though two members lead to the token', async ()
   expect(stderr.match(/tried once/g)).toHaveLength(2)
   // Two members say so, from one attempt: the second has the words of the first.
   expect(stderr.match(/hsm "hsm-a"/g)).toHaveLength(2)
+})
+
+test.each([
+  ['Ctrl-C', '\x03'],
+  ['Ctrl-D', '\x04'],
+])('%s at the question destroys nothing, and is no bug', async (_, key) => {
+  await owner.keys('generate', '--label', 'old')
+  const command = [nodeUnderTest, program, 'keys', 'destroy', '--config', owner.config, '--label', 'old']
+
+  // A terminal, and somebody who waits for the question.
+  const typed = spawn('script', ['-qec', command.join(' '), '/dev/null'])
+  let shown = ''
+  typed.stdout.setEncoding('utf8').on('data', (text: string) => {
+    if (!shown.includes('once more') && `${shown}${text}`.includes('once more')) typed.stdin.write(key)
+    shown += text
+  })
+  const [status] = await once(typed, 'close')
+
+  expect({ status, shown }).toEqual({ status: 64, shown: expect.stringContaining('nothing was destroyed') })
+  expect((await owner.keysJson('list')).hsms[0].keys).toHaveLength(1)
 })
 
 test.each(['list', 'generate', 'csr', 'self-sign', 'import-cert', 'rotate', 'destroy'])(
