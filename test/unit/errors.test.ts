@@ -51,6 +51,9 @@ test('every code that parts use is declared', () => {
 test('exit and HTTP statuses follow the code, and an unforeseen error is 70 and 500', () => {
   expect(exitStatus(new ConfigError([]))).toBe(78)
   expect(exitStatus(new TlsError('ERR_TLS_LISTEN', 'in use'))).toBe(69)
+  // A token that signs wrongly, or too late, is no bug of ours.
+  for (const code of ['ERR_HSM_BAD_SIGNATURE', 'ERR_HSM_SIGN_TIMEOUT', 'ERR_HSM_SESSIONS_EXHAUSTED'] as const)
+    expect(exitStatus(new HsmError(code, 'no'))).toBe(69)
   expect(httpStatus(new RequestError('ERR_REQUEST_NO_ROUTE', 'no route'))).toBe(404)
   expect(httpStatus(new UpstreamError('ERR_UPSTREAM_TIMEOUT', 'late'))).toBe(504)
   expect(exitStatus(new TypeError('oops'))).toBe(70)
