@@ -392,6 +392,36 @@ static CK_RV FindObjectsFinal(CK_SESSION_HANDLE session) {
   RETURN_LOGGED("C_FindObjectsFinal", real->C_FindObjectsFinal(Untag(session)));
 }
 
+static CK_RV DestroyObject(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object) {
+  RETURN_FAULT("C_DestroyObject");
+  RETURN_IF_STALE(session);
+  if (Stale(object)) return CKR_OBJECT_HANDLE_INVALID;
+  RETURN_LOGGED("C_DestroyObject", real->C_DestroyObject(Untag(session), Untag(object)));
+}
+
+static CK_RV GenerateKey(CK_SESSION_HANDLE session, CK_VOID_PTR mechanism, CK_VOID_PTR attributes,
+                         CK_ULONG count, CK_OBJECT_HANDLE *key) {
+  RETURN_FAULT("C_GenerateKey");
+  RETURN_IF_STALE(session);
+  CK_RV rv = real->C_GenerateKey(Untag(session), mechanism, attributes, count, key);
+  if (rv == CKR_OK) *key = Tag(*key);
+  RETURN_LOGGED("C_GenerateKey", rv);
+}
+
+static CK_RV GenerateKeyPair(CK_SESSION_HANDLE session, CK_VOID_PTR mechanism, CK_VOID_PTR public_attributes,
+                             CK_ULONG public_count, CK_VOID_PTR private_attributes, CK_ULONG private_count,
+                             CK_OBJECT_HANDLE *public_key, CK_OBJECT_HANDLE *private_key) {
+  RETURN_FAULT("C_GenerateKeyPair");
+  RETURN_IF_STALE(session);
+  CK_RV rv = real->C_GenerateKeyPair(Untag(session), mechanism, public_attributes, public_count,
+                                     private_attributes, private_count, public_key, private_key);
+  if (rv == CKR_OK) {
+    *public_key = Tag(*public_key);
+    *private_key = Tag(*private_key);
+  }
+  RETURN_LOGGED("C_GenerateKeyPair", rv);
+}
+
 static CK_RV EncryptInit(CK_SESSION_HANDLE session, CK_VOID_PTR mechanism, CK_OBJECT_HANDLE key) {
   RETURN_FAULT("C_EncryptInit");
   RETURN_IF_STALE(session);
@@ -480,6 +510,9 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **functions) {
     list.C_FindObjectsInit = FindObjectsInit;
     list.C_FindObjects = FindObjects;
     list.C_FindObjectsFinal = FindObjectsFinal;
+    list.C_DestroyObject = DestroyObject;
+    list.C_GenerateKey = GenerateKey;
+    list.C_GenerateKeyPair = GenerateKeyPair;
     list.C_EncryptInit = EncryptInit;
     list.C_Encrypt = Encrypt;
     list.C_DecryptInit = DecryptInit;

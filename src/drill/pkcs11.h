@@ -72,7 +72,9 @@ typedef struct {
   void *skipped_C_GetOperationState_and_C_SetOperationState[2];
   CK_RV (*C_Login)(CK_SESSION_HANDLE, CK_USER_TYPE, CK_BYTE *, CK_ULONG);
   CK_RV (*C_Logout)(CK_SESSION_HANDLE);
-  void *skipped_C_CreateObject_to_C_GetObjectSize[4];
+  void *skipped_C_CreateObject_and_C_CopyObject[2];
+  CK_RV (*C_DestroyObject)(CK_SESSION_HANDLE, CK_OBJECT_HANDLE);
+  void *skipped_C_GetObjectSize;
   CK_RV (*C_GetAttributeValue)(CK_SESSION_HANDLE, CK_OBJECT_HANDLE, CK_VOID_PTR, CK_ULONG);
   void *skipped_C_SetAttributeValue;
   CK_RV (*C_FindObjectsInit)(CK_SESSION_HANDLE, CK_VOID_PTR, CK_ULONG);
@@ -86,7 +88,11 @@ typedef struct {
   void *skipped_C_DecryptUpdate_to_C_DigestFinal[7];
   CK_RV (*C_SignInit)(CK_SESSION_HANDLE, CK_VOID_PTR, CK_OBJECT_HANDLE);
   CK_RV (*C_Sign)(CK_SESSION_HANDLE, CK_BYTE *, CK_ULONG, CK_BYTE *, CK_ULONG *);
-  void *skipped_C_SignUpdate_to_C_WaitForSlotEvent[24];
+  void *skipped_C_SignUpdate_to_C_DecryptVerifyUpdate[14];
+  CK_RV (*C_GenerateKey)(CK_SESSION_HANDLE, CK_VOID_PTR, CK_VOID_PTR, CK_ULONG, CK_OBJECT_HANDLE *);
+  CK_RV (*C_GenerateKeyPair)(CK_SESSION_HANDLE, CK_VOID_PTR, CK_VOID_PTR, CK_ULONG, CK_VOID_PTR, CK_ULONG,
+                             CK_OBJECT_HANDLE *, CK_OBJECT_HANDLE *);
+  void *skipped_C_WrapKey_to_C_WaitForSlotEvent[8];
 } CK_FUNCTION_LIST;
 
 #endif

@@ -14,6 +14,7 @@ import { KEY_TYPE_NAMES } from '../../../src/keys/key-types.ts'
 import { parseAlternativeName } from '../../../src/keys/x509/alternative-names.ts'
 import { pem } from '../../../src/keys/x509/der.ts'
 import { NssDatabase } from '../../support/nss.ts'
+import { Faults } from '../../support/p11-faults.ts'
 import { SoftHsm } from '../../support/softhsm.ts'
 import { runTool } from '../../support/tools.ts'
 
@@ -198,6 +199,19 @@ test.each(['p-256', 'rsa-2048'] as const)(
   },
   60_000,
 )
+
+test('after a reboot that was commanded, keys are made and destroyed through the fault module', async () => {
+  using softHsm = new SoftHsm()
+  const faults = new Faults(softHsm, 'hsm-a')
+  const hsm = softHsm.addToken('web').hsmOptions(faults.options)
+  faults.set('* reboot 7')
+
+  const { key } = await generateKey(hsm, { type: 'p-256', label: 'www', id: '01' })
+  await generateKey(hsm, { type: 'aes-256', label: 'tickets', id: '02' })
+  await destroyKey(hsm, exactName(key))
+
+  expect((await readToken(hsm)).keys.map(({ label }) => label)).toEqual(['tickets'])
+})
 
 async function failure(work: Promise<unknown>): Promise<unknown> {
   try {
