@@ -1,8 +1,11 @@
 /** Destroys a key and its public half. */
 
-import { CK } from '../hsm/host/pkcs11.ts'
+import { CKR } from '../hsm/ckr.ts'
+import { CK, type Handle, Pkcs11Error } from '../hsm/host/pkcs11.ts'
+import { Problem } from '../hsm/host/problem.ts'
+import type { Token } from '../hsm/host/token.ts'
 import type { TokenJob } from '../token/job.ts'
-import { keyNameSchema } from './key-facts.ts'
+import { keyNameSchema, keyNameText, type TokenKey } from './key-facts.ts'
 import { objects, theKeyNamed, tokenFacts } from './token-key.ts'
 
 export const job: TokenJob = {
@@ -15,7 +18,22 @@ export const job: TokenJob = {
     const alone = objects(token, CK.CKO_PRIVATE_KEY, name).length === 1
     const publicHalves = facts.kind === 'private' && alone ? objects(token, CK.CKO_PUBLIC_KEY, name) : []
     module.destroyObject(session, handle)
-    for (const each of publicHalves) module.destroyObject(session, each)
+    for (const each of publicHalves) destroyPublicHalf(token, each, facts)
     return { token: tokenFacts(token), key: facts, publicHalves: publicHalves.length }
   },
+}
+
+/** One that has gone by itself, with the private key or in between, is as it should be. */
+function destroyPublicHalf({ module, session, label }: Token, handle: Handle, key: TokenKey): void {
+  try {
+    module.destroyObject(session, handle)
+  } catch (cause) {
+    if (!(cause instanceof Pkcs11Error)) throw cause
+    if (cause.rv === CKR.OBJECT_HANDLE_INVALID) return
+    throw new Problem(
+      'ERR_HSM_FAILED',
+      `the key ${keyNameText(key)} on token "${label}" was destroyed, but not its public half: ${cause.message}`,
+      { cause },
+    )
+  }
 }

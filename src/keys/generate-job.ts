@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { SealgateError } from '../errors.ts'
 import { CKR } from '../hsm/ckr.ts'
 import { CK, type Handle, Pkcs11Error, type Template } from '../hsm/host/pkcs11.ts'
-import { Problem } from '../hsm/host/problem.ts'
+import { Problem, problemMessage } from '../hsm/host/problem.ts'
 import type { Token } from '../hsm/host/token.ts'
 import type { JobToken, TokenJob } from '../token/job.ts'
 import { keyNameText } from './key-facts.ts'
@@ -67,9 +67,33 @@ function generate(token: JobToken, args: GenerateArgs): FoundKey {
     if (key.facts.kind === 'private') proveKey(token, key)
     return key
   } catch (error) {
-    for (const handle of made) token.module.destroyObject(token.session, handle)
-    throw error
+    throw withoutTrace(token, made, args, error)
   }
+}
+
+/** @returns what to throw: the reason, and what is left of the key if it cannot be destroyed again. */
+function withoutTrace(
+  token: Token,
+  made: readonly Handle[],
+  { label, id }: GenerateArgs,
+  reason: unknown,
+): unknown {
+  const failures = made.flatMap((handle) => {
+    try {
+      token.module.destroyObject(token.session, handle)
+      return []
+    } catch (error) {
+      if (!(error instanceof Pkcs11Error)) throw error
+      return error.rv === CKR.OBJECT_HANDLE_INVALID ? [] : [error]
+    }
+  })
+  const [failure] = failures
+  if (failure === undefined) return reason
+  const { code, message } = problemMessage(reason)
+  const left = `${message}; the key ${keyNameText({ label, id })} is still in the token: ${failure.message}`
+  return reason instanceof SealgateError
+    ? new SealgateError(reason.code, left, { cause: reason })
+    : new Problem(code, left, { cause: reason })
 }
 
 function keyPair(

@@ -213,6 +213,48 @@ test('after a reboot that was commanded, keys are made and destroyed through the
   expect((await readToken(hsm)).keys.map(({ label }) => label)).toEqual(['tickets'])
 })
 
+test('a public half that is gone when its key is destroyed leaves nothing undone and nothing unsaid', async () => {
+  using softHsm = new SoftHsm()
+  const faults = new Faults(softHsm, 'hsm-a')
+  const token = softHsm.addToken('web')
+  const hsm = token.hsmOptions(faults.options)
+  const [vanishing, staying] = await Promise.all(
+    ['01', '02'].map(async (id) => (await generateKey(hsm, { type: 'p-256', label: `www-${id}`, id })).key),
+  )
+
+  faults.set('C_DestroyObject rv CKR_OBJECT_HANDLE_INVALID after 1')
+  const gone = vanishing && (await destroyKey(hsm, exactName(vanishing)))
+  faults.set('C_DestroyObject rv CKR_ACTION_PROHIBITED after 1')
+  const half = await failure(staying === undefined ? Promise.reject() : destroyKey(hsm, exactName(staying)))
+
+  expect(gone?.key).toMatchObject({ label: 'www-01' })
+  expect(String(half)).toMatch(
+    /"www-02", id 02 .*was destroyed, but not its public half: .*CKR_ACTION_PROHIBITED/,
+  )
+  faults.clear()
+  expect((await readToken(hsm)).keys).toEqual([])
+})
+
+test('a key that fails its test and cannot be destroyed again is named', async () => {
+  using softHsm = new SoftHsm()
+  const faults = new Faults(softHsm, 'hsm-a')
+  const hsm = softHsm.addToken('web').hsmOptions(faults.options)
+  faults.set('C_Sign wrong', 'C_DestroyObject rv CKR_ACTION_PROHIBITED times 1')
+
+  const error = await failure(generateKey(hsm, { type: 'p-256', label: 'www', id: '01' }))
+
+  expect(String(error)).toMatch(
+    /does not verify the signature; the key "www", id 01 is still in the token: C_DestroyObject returned CKR_ACTION_PROHIBITED/,
+  )
+  expect(error).toMatchObject({ code: 'ERR_HSM_BAD_SIGNATURE' })
+  faults.clear()
+  // What could be destroyed was.
+  expect((await readToken(hsm)).keys).toHaveLength(1)
+  expect(await failure(proveKey(hsm, { label: 'www', id: null, spki: null }))).toMatchObject({
+    message: expect.stringContaining('does not show the public half'),
+  })
+})
+
 async function failure(work: Promise<unknown>): Promise<unknown> {
   try {
     return { unexpected: await work }
