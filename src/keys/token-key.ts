@@ -30,10 +30,15 @@ export function allKeys(
 
 /** Private and secret keys with this name; more than one where names are not unique. */
 export function keysNamed(token: Token, name: KeyName): readonly FoundKey[] {
-  return [CK.CKO_PRIVATE_KEY, CK.CKO_SECRET_KEY]
-    .flatMap((kind) => objects(token, kind, name))
-    .map((handle) => readKey(token, handle))
-    .filter(({ facts }) => name.spki === null || facts.spki === null || facts.spki === name.spki)
+  const read = (words: KeyName): FoundKey[] =>
+    [CK.CKO_PRIVATE_KEY, CK.CKO_SECRET_KEY]
+      .flatMap((kind) => objects(token, kind, words))
+      .map((handle) => readKey(token, handle))
+      .filter(({ facts }) => name.label === null || facts.label === name.label)
+      .filter(({ facts }) => name.spki === null || facts.spki === null || facts.spki === name.spki)
+  const found = read(name)
+  // A label that is no UTF-8 is known as it is shown, and not as the token has it.
+  return found.length > 0 || name.id === null || name.label === null ? found : read({ ...name, label: null })
 }
 
 /** @throws {Problem} when there is none, or more than one. */

@@ -255,6 +255,41 @@ test('a key that fails its test and cannot be destroyed again is named', async (
   })
 })
 
+test('a key whose label is no UTF-8 is found by its id, and can be destroyed', async () => {
+  using softHsm = new SoftHsm()
+  const token = softHsm.addToken('web')
+  // As tools of another decade write it: Latin-1.
+  const generate = [
+    ...[
+      'pkcs11-tool',
+      '--module',
+      softHsm.module,
+      '--token-label',
+      token.label,
+      '--login',
+      '--pin',
+      token.pin,
+    ],
+    ...[
+      '--keypairgen',
+      '--key-type',
+      'EC:prime256v1',
+      '--id',
+      '0c',
+      '--label',
+      '"$(printf "M\\374ller-web")"',
+    ],
+  ]
+  await runTool('sh', ['-c', generate.join(' ')], { env: { ...process.env, ...softHsm.env } })
+  const hsm = token.hsmOptions()
+  const [key] = (await readToken(hsm)).keys
+  expect(key).toMatchObject({ label: 'M\ufffdller-web', id: '0c' })
+
+  await destroyKey(hsm, exactName(key ?? { label: '', id: '', spki: null }))
+
+  expect((await readToken(hsm)).keys).toEqual([])
+})
+
 async function failure(work: Promise<unknown>): Promise<unknown> {
   try {
     return { unexpected: await work }
