@@ -5,8 +5,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { HsmError, SealgateError } from '../errors.ts'
 import type { HsmOptions } from '../hsm/options.ts'
 import type { GenerateArgs } from './generate-job.ts'
-import { generateKey, type KeyOnToken, readToken, type TokenContent } from './jobs.ts'
-import type { TokenFacts } from './key-facts.ts'
+import { destroyKey, generateKey, type KeyOnToken, readToken, type TokenContent } from './jobs.ts'
+import { exactName, keyNameText, type TokenFacts } from './key-facts.ts'
 
 export interface Store {
   readonly token: TokenFacts
@@ -49,15 +49,35 @@ export async function generateInCluster(
   args: GenerateArgs,
 ): Promise<KeyOnToken> {
   const [only, ...more] = hsms
-  if (only !== undefined && more.length === 0) return generateKey(only, args)
+  if (only !== undefined && more.length === 0) return generateAlone(only, args)
   const [store, ...others] = await readStores(hsms)
   if (others.length > 0 || store === undefined)
     throw separateTokens(store === undefined ? [] : [store, ...others])
   const [first, ...rest] = store.members
   if (first === undefined) throw new SealgateError('ERR_USAGE', 'there is no HSM to generate a key in')
-  const made = await generateKey(first.hsm, args)
+  const made = await generateAlone(first.hsm, args)
   await Promise.all(rest.map(({ hsm }) => untilSeen(hsm, made)))
   return made
+}
+
+/**
+ * Two who generate at the same moment both find the name free. So it is looked again afterwards, in another process: SoftHSM
+ * does not show a session what was made elsewhere while it made something itself. Of two who find each other none may
+ * be left: then both try again.
+ */
+async function generateAlone(hsm: HsmOptions, args: GenerateArgs): Promise<KeyOnToken> {
+  const made = await generateKey(hsm, args)
+  const { keys } = await readToken(hsm)
+  const { label, id, spki } = made.key
+  const other = keys
+    .filter((key) => key.label === label || key.id === id)
+    .find((key) => key.label !== label || key.id !== id || key.spki !== spki)
+  if (other === undefined) return made
+  await destroyKey(hsm, exactName(made.key))
+  throw new SealgateError(
+    'ERR_KEYS_EXISTS',
+    `somebody else has made ${keyNameText(other)} on token "${made.token.label}" at the same moment, and the one made here was destroyed again: see sealgate keys list`,
+  )
 }
 
 /**

@@ -255,6 +255,29 @@ test('a key that fails its test and cannot be destroyed again is named', async (
   })
 })
 
+test('of two who make a key of one name at the same moment, not both keep it', async () => {
+  using softHsm = new SoftHsm()
+  const faults = new Faults(softHsm, 'hsm-a')
+  const hsm = softHsm.addToken('web').hsmOptions(faults.options)
+  // Long enough for both to have looked.
+  faults.set('C_GenerateKeyPair delay 3000000')
+
+  const made = await Promise.allSettled(
+    ['01', '02'].map((id) => generateInCluster([hsm], { type: 'p-256', label: 'www', id })),
+  )
+
+  faults.clear()
+  const refused = made.flatMap((one) => (one.status === 'rejected' ? [one.reason] : []))
+  expect(refused).not.toEqual([])
+  for (const error of refused) {
+    expect(error).toMatchObject({ code: 'ERR_KEYS_EXISTS' })
+    expect(String(error)).toMatch(
+      /somebody else has made "www", id 0. .*the one made here was destroyed again/,
+    )
+  }
+  expect((await readToken(hsm)).keys).toHaveLength(2 - refused.length)
+})
+
 test('a key whose label is no UTF-8 is found by its id, and can be destroyed', async () => {
   using softHsm = new SoftHsm()
   const token = softHsm.addToken('web')
