@@ -94,11 +94,18 @@ export async function onFirst<T>(
     try {
       return await act(hsm)
     } catch (error) {
-      if (!(error instanceof HsmError) || error.code === 'ERR_HSM_PIN') throw error
+      if (!isOfHsm(error)) throw error
       failure = error
     }
   }
   throw failure
+}
+
+/** Also a module that crashed or hung: that is why there are several. */
+function isOfHsm(error: unknown): boolean {
+  if (!(error instanceof SealgateError)) return false
+  if (error instanceof HsmError) return error.code !== 'ERR_HSM_PIN'
+  return error.code === 'ERR_TOKEN_CRASHED' || error.code === 'ERR_TOKEN_TIMEOUT'
 }
 
 /** The members of a cluster tell each other; some take a few seconds. */

@@ -7,7 +7,7 @@
 
 import { expect, test } from 'vitest'
 import { exitStatus } from '../../../src/errors.ts'
-import { generateInCluster } from '../../../src/keys/cluster.ts'
+import { generateInCluster, onFirst } from '../../../src/keys/cluster.ts'
 import { destroyKey, generateKey, proveKey, readToken, signX509 } from '../../../src/keys/jobs.ts'
 import { exactName } from '../../../src/keys/key-facts.ts'
 import { KEY_TYPE_NAMES } from '../../../src/keys/key-types.ts'
@@ -276,6 +276,22 @@ test('of two who make a key of one name at the same moment, not both keep it', a
     )
   }
   expect((await readToken(hsm)).keys).toHaveLength(2 - refused.length)
+})
+
+test('where one way to the key crashes, the next one is taken', async () => {
+  using softHsm = new SoftHsm()
+  const faults = new Faults(softHsm, 'hsm-a')
+  const token = softHsm.addToken('web')
+  const [bad, good] = [token.hsmOptions(faults.options), token.hsmOptions({ name: 'hsm-b' })]
+  await generateKey(good, { type: 'p-256', label: 'www', id: '01' })
+  faults.set('C_OpenSession crash')
+
+  const key = { label: 'www', id: null, spki: null }
+  const signed = await onFirst([bad, good], (hsm) => proveKey(hsm, key))
+  const refused = await failure(onFirst([bad], (hsm) => proveKey(hsm, key)))
+
+  expect(signed.key.id).toBe('01')
+  expect(refused).toMatchObject({ code: 'ERR_TOKEN_CRASHED' })
 })
 
 test('a key whose label is no UTF-8 is found by its id, and can be destroyed', async () => {
