@@ -5,11 +5,14 @@ import {
   constants,
   copyFileSync,
   existsSync,
+  fchmodSync,
+  fchownSync,
   fsyncSync,
   openSync,
   realpathSync,
   renameSync,
   rmSync,
+  type Stats,
   statSync,
   writeFileSync,
 } from 'node:fs'
@@ -18,23 +21,25 @@ import { basename, dirname, join } from 'node:path'
 import { SealgateError } from '../errors.ts'
 
 /**
- * Readers see the old file or the new one. The mode of a file that is replaced stays.
+ * Readers see the old file or the new one. The mode of a file that is replaced stays, and its owner as far as this user may
+ * give files away: the proxy that reads it is seldom the user who is here.
  *
+ * @param like whose owner and mode a file gets that was not there.
  * @returns the copy of what was there; undefined when there was nothing.
  * @throws {SealgateError} `ERR_KEYS_FILE`; then nothing has changed.
  */
-export function replaceFile(file: string, content: string): string | undefined {
+export function replaceFile(file: string, content: string, like = file): string | undefined {
   return inWords(file, () => {
     const before = statSync(file, { throwIfNoEntry: false })
     if (before === undefined) {
-      writeWhole(file, content, 0o644)
+      writeWhole(file, content, statSync(like, { throwIfNoEntry: false }))
       return undefined
     }
     if (!before.isFile()) throw new Error('it is not a file')
     // A symbolic link stays one.
     const real = realpathSync(file)
     const backup = backUp(real)
-    writeWhole(real, content, before.mode & 0o7777)
+    writeWhole(real, content, before)
     return backup
   })
 }
@@ -43,13 +48,13 @@ export function replaceFile(file: string, content: string): string | undefined {
 export function createFile(file: string, content: string): void {
   inWords(file, () => {
     if (existsSync(file)) throw new Error('it exists already; choose another name, or remove it')
-    writeWhole(file, content, 0o644)
+    writeWhole(file, content)
   })
 }
 
 /** Without a copy: for files that nobody but this program writes. @throws {SealgateError} `ERR_KEYS_FILE`. */
 export function overwriteFile(file: string, content: string): void {
-  inWords(file, () => writeWhole(file, content, 0o644))
+  inWords(file, () => writeWhole(file, content))
 }
 
 /** @throws {SealgateError} `ERR_KEYS_FILE` when a file could not be made there; asked before the HSM is asked for anything. */
@@ -64,16 +69,18 @@ export function refuseUnwritable(file: string, { mayExist = false } = {}): void 
   })
 }
 
-function writeWhole(file: string, content: string, mode: number): void {
+/** @param like undefined: readable by all that the umask allows. */
+function writeWhole(file: string, content: string, like?: Stats): void {
   const building = besides(file, 'building')
   try {
     const fd = openSync(
       building,
       constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_NOFOLLOW,
-      mode,
+      like === undefined ? 0o644 : 0o600,
     )
     try {
       writeFileSync(fd, content)
+      if (like !== undefined) giveTo(fd, like)
       fsyncSync(fd)
     } finally {
       closeSync(fd)
@@ -84,6 +91,20 @@ function writeWhole(file: string, content: string, mode: number): void {
     throw error
   }
   syncDirectory(dirname(file))
+}
+
+/** Whoever is not root can give a file to a group of theirs at most. */
+function giveTo(fd: number, { uid, gid, mode }: Stats): void {
+  for (const owner of [uid, -1]) {
+    try {
+      fchownSync(fd, owner, gid)
+      break
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'EPERM')) throw error
+    }
+  }
+  // Last: a change of owner takes bits away. Not at open: the umask would.
+  fchmodSync(fd, mode & 0o7777)
 }
 
 /** `web.pem` → `web.pem.2026-01-31T12-00-00Z.bak`; a second one within the second gets a number. */

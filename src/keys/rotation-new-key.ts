@@ -92,7 +92,9 @@ export async function takeCertificate(
   const expected = { spki: key.spki ?? '', keyName: keyNameText(key), names: input.fewerNames ? [] : inUse }
   const checked = checkChain(input.chain, expected)
   const facts = { file: chain, names: checked.certificate.names, key: { label: key.label, id: key.id } }
-  await journal.around('rotate-certificate', facts, async () => replaceFile(chain, checked.pem))
+  await journal.around('rotate-certificate', facts, async () =>
+    replaceFile(chain, checked.pem, rotation.old.chain),
+  )
   for (const warning of checked.warnings) say(`warning: ${warning}`)
   say(
     `certified: ${chain}, for ${checked.certificate.names.join(', ')}, until ${new Date(checked.certificate.notAfterMs).toISOString().slice(0, 10)}`,

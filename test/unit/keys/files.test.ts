@@ -1,4 +1,6 @@
 import {
+  chmodSync,
+  chownSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -32,6 +34,28 @@ test('what is replaced is kept beside it, each time, and its mode stays', () => 
   expect(statSync(file).mode & 0o777).toBe(0o640)
   expect(backups.map((backup) => readFileSync(backup ?? '', 'utf8'))).toEqual(['first', 'second'])
   expect(readdirSync(folder)).toHaveLength(3)
+})
+
+test('owner and mode stay whoever replaces it, and a new file can have those of another', () => {
+  const [file, beside] = [join(folder, 'sealgate.yaml'), join(folder, 'new.pem')]
+  writeFileSync(file, 'first')
+  // Only root can give files away; anybody else keeps what is theirs.
+  const owner = process.getuid?.() === 0 ? 12_345 : statSync(file).uid
+  chownSync(file, owner, statSync(file).uid === owner ? statSync(file).gid : owner)
+  chmodSync(file, 0o664)
+  const before = statSync(file)
+  const umask = process.umask(0o077)
+  try {
+    replaceFile(file, 'second')
+    replaceFile(beside, 'new', file)
+  } finally {
+    process.umask(umask)
+  }
+
+  for (const each of [file, beside]) {
+    const { uid, gid, mode } = statSync(each)
+    expect({ uid, gid, mode }).toEqual({ uid: before.uid, gid: before.gid, mode: before.mode })
+  }
 })
 
 test('a symbolic link stays one, and its target is what changes', () => {
