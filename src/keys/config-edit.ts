@@ -5,6 +5,7 @@ import { basename, dirname, join } from 'node:path'
 import { isScalar, LineCounter, parseDocument } from 'yaml'
 
 import type { Path } from '../config/document.ts'
+import { readTextFile } from '../config/files.ts'
 import { loadConfig } from '../config/load.ts'
 import { ConfigError, SealgateError } from '../errors.ts'
 import { replaceFile } from './files.ts'
@@ -15,6 +16,8 @@ export interface Edit {
 }
 
 export interface EditedConfig {
+  /** What it was made from. */
+  readonly before: string
   readonly text: string
   /** For people: what stands where, before and after. */
   readonly changes: readonly { readonly line: number; readonly before: string; readonly after: string }[]
@@ -43,20 +46,22 @@ export function edited(file: string, text: string, edits: readonly Edit[]): Edit
     .toSorted((a, b) => b.start - a.start)
     .reduce((done, { start, end, value }) => done.slice(0, start) + value + done.slice(end), text)
   const after = result.split('\n')
-  const before = text.split('\n')
+  const old = text.split('\n')
   const changed = [...new Set(places.map(({ line }) => line))].toSorted((a, b) => a - b)
   return {
+    before: text,
     text: result,
-    changes: changed.map((line) => ({ line, before: before[line - 1] ?? '', after: after[line - 1] ?? '' })),
+    changes: changed.map((line) => ({ line, before: old[line - 1] ?? '', after: after[line - 1] ?? '' })),
   }
 }
 
 /**
  * Puts it in place when it is a whole and valid configuration, keeping a copy of the old one.
  *
- * @returns the copy. @throws {ConfigError} what would be wrong with it; nothing has changed then.
+ * @returns the copy. @throws {ConfigError} what would be wrong with it; {SealgateError} `ERR_KEYS_ROTATION` when somebody else has
+ *   changed the file meanwhile. Nothing has changed then.
  */
-export async function putInPlace(file: string, { text }: EditedConfig): Promise<string | undefined> {
+export async function putInPlace(file: string, { before, text }: EditedConfig): Promise<string | undefined> {
   const candidate = join(dirname(file), `.${basename(file)}.candidate-${process.pid}`)
   try {
     writeFileSync(candidate, text, { mode: 0o600, flag: 'wx' })
@@ -69,5 +74,12 @@ export async function putInPlace(file: string, { text }: EditedConfig): Promise<
   } finally {
     rmSync(candidate, { force: true })
   }
+  // It was read when the command began, and HSMs take their time.
+  const now = readTextFile(file, { maxBytes: Number.POSITIVE_INFINITY, encoding: 'utf8' })
+  if ('error' in now || now.text !== before)
+    throw new SealgateError(
+      'ERR_KEYS_ROTATION',
+      `somebody has changed ${file} meanwhile: it was left as it is now; run this again`,
+    )
   return replaceFile(file, text)
 }
