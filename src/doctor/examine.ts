@@ -19,7 +19,7 @@ export interface Patient {
 
 export class Examination {
   readonly patient: Patient
-  readonly #facts: Fact[] = []
+  #facts: Fact[] = []
   /** The last call that was announced. */
   #calling: FactOf<'calling'> | undefined
   /** Why it ended before its time. */
@@ -35,6 +35,7 @@ export class Examination {
 
   add(fact: Fact): void {
     if (fact.fact === 'calling') this.#calling = fact
+    else if (fact.fact === 'again') this.#facts = this.all('library')
     else this.#facts.push(fact)
   }
 

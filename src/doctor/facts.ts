@@ -30,6 +30,9 @@ const library = z.object({
   cryptoki: z.string(),
 })
 
+/** The token is opened again from C_Initialize on: what was told of slots, token and login does not hold. */
+const again = z.object({ fact: z.literal('again') })
+
 const token = z.object({
   slot: z.number(),
   label: z.string(),
@@ -130,6 +133,7 @@ const factSchema = z.discriminatedUnion('fact', [
   calling,
   failed,
   library,
+  again,
   slots,
   chosen,
   login,

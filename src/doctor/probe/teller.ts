@@ -25,9 +25,9 @@ export class Teller {
    * Goes on when a PKCS#11 function fails, and tells of it.
    *
    * @param about which key, which slot; empty when the call says it all.
-   * @returns undefined when it failed. Anything but a Pkcs11Error is thrown on.
+   * @param failed is given what is told. @returns undefined when it failed. Anything but a Pkcs11Error is thrown on.
    */
-  attempt<T>(about: string, run: () => T): T | undefined {
+  attempt<T>(about: string, run: () => T, failed?: (error: Pkcs11Error) => void): T | undefined {
     const before = this.#about
     this.#about = about
     try {
@@ -35,6 +35,7 @@ export class Teller {
     } catch (error) {
       if (!(error instanceof Pkcs11Error)) throw error
       this.#say({ fact: 'failed', call: error.call, rv: error.rv, about })
+      failed?.(error)
       return undefined
     } finally {
       this.#about = before

@@ -1,6 +1,12 @@
 /** Slots, tokens and mechanisms. */
 
-import { CK, type Handle, type Pkcs11Module, type TokenInfo } from '../../hsm/host/pkcs11.ts'
+import {
+  CK,
+  type Handle,
+  type Pkcs11Error,
+  type Pkcs11Module,
+  type TokenInfo,
+} from '../../hsm/host/pkcs11.ts'
 import type { HsmOptions } from '../../hsm/options.ts'
 import type { TokenFact } from '../facts.ts'
 import type { Teller } from './teller.ts'
@@ -10,12 +16,20 @@ export interface SlotWithToken {
   readonly fact: TokenFact
 }
 
-/** Tells of all slots. @returns the tokens that answered. @throws {Pkcs11Error} when there is no list of slots. */
-export function listTokens(module: Pkcs11Module, tell: Teller): readonly SlotWithToken[] {
+/** Tells of all slots. @returns the tokens that answered, and what the others said. @throws {Pkcs11Error} when there is no list of slots. */
+export function listTokens(
+  module: Pkcs11Module,
+  tell: Teller,
+): { readonly tokens: readonly SlotWithToken[]; readonly silent: readonly Pkcs11Error[] } {
   const all = tell.attempt('all slots', () => module.slots()) ?? []
+  const silent: Pkcs11Error[] = []
   const tokens = module.slotsWithToken().flatMap((handle): SlotWithToken[] => {
     const slot = slotNumber(handle)
-    const info = tell.attempt(`slot ${slot}`, () => module.tokenInfo(handle))
+    const info = tell.attempt(
+      `slot ${slot}`,
+      () => module.tokenInfo(handle),
+      (error) => silent.push(error),
+    )
     return info === undefined ? [] : [{ handle, fact: tokenFact(slot, info) }]
   })
   tell.fact({
@@ -23,7 +37,7 @@ export function listTokens(module: Pkcs11Module, tell: Teller): readonly SlotWit
     slots: Math.max(all.length, tokens.length),
     tokens: tokens.map(({ fact }) => fact),
   })
-  return tokens
+  return { tokens, silent }
 }
 
 /**

@@ -111,6 +111,21 @@ test.each(['wrong', 'short'])('a signature that is %s is found out', async (faul
   expect(ids(findings, 'ok')).not.toContain('signature.verified')
 })
 
+// SoftHSM writes its token anew at every login of any process (src/hsm/host/opening-hiccups.ts).
+test.each([
+  'C_GetSlotList rv CKR_TOKEN_NOT_PRESENT times 3',
+  'C_GetTokenInfo rv CKR_GENERAL_ERROR times 1',
+  'C_Login rv CKR_GENERAL_ERROR times 1',
+])('what somebody else who opens the token makes of it is not taken for its state: %s', async (rule) => {
+  const without = await examine()
+  faults.set(rule)
+
+  const findings = await examine()
+
+  expect(errors(findings)).toEqual([])
+  expect(findings.map(({ id }) => id)).toEqual(without.map(({ id }) => id))
+})
+
 describe('the PIN', () => {
   test.each([
     ['CKF_USER_PIN_LOCKED', '0x40000', 'token.pin-locked', 'error'],
