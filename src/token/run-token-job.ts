@@ -61,6 +61,8 @@ class RunningJob {
   readonly #done: (outcome: Outcome) => void
   #outcome: Outcome | undefined
   #timer: NodeJS.Timeout | undefined
+  #lastWords: NodeJS.Timeout | undefined
+  #isClosed = false
   #printed = ''
 
   constructor(hsm: HsmOptions, options: TokenJobOptions<unknown>, done: (outcome: Outcome) => void) {
@@ -81,6 +83,11 @@ class RunningJob {
       this.#settle(died('ERR_TOKEN_CRASHED', this.#text(`could not be started: ${cause.message}`))),
     )
     child.once('close', (status, signal) => this.#closed(signal ?? `status ${status}`))
+    // Its last words may still be in the pipe; a process that the module left behind may hold that open for ever.
+    child.once('exit', (status, signal) => {
+      const how = signal ?? `status ${status}`
+      this.#lastWords = setTimeout(() => this.#closed(how), LAST_WORDS_MS)
+    })
     for (const stream of [child.stdout, child.stderr]) {
       stream?.on('data', (chunk: Buffer) => {
         this.#printed = (this.#printed + chunk.toString('utf8')).slice(-MAX_PRINTED_CHARS)
@@ -129,7 +136,13 @@ class RunningJob {
   }
 
   #closed(how: string): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
     clearTimeout(this.#timer)
+    clearTimeout(this.#lastWords)
+    const { stdout, stderr } = this.#child
+    for (const stream of [stdout, stderr]) stream?.destroy()
+    if (this.#child.connected) this.#child.disconnect()
     this.#options.signal?.removeEventListener('abort', this.#abort)
     this.#outcome ??= died(
       'ERR_TOKEN_CRASHED',
@@ -182,4 +195,5 @@ function builtFile(file: URL): URL {
 }
 
 const LEAVE_LIMIT_MS = 2000
+const LAST_WORDS_MS = 1000
 const MAX_PRINTED_CHARS = 1000

@@ -155,3 +155,13 @@ test('what nobody foresaw is a bug, and says so by its exit status', async () =>
   expect(String(error)).toContain('nobody foresaw it')
   expect(exitStatus(error)).toBe(70)
 })
+
+test('a process that the module leaves behind holds nobody up', async () => {
+  using softHsm = new SoftHsm()
+  const startedMs = performance.now()
+
+  const left = await run(softHsm.addToken('jobs').hsmOptions(), 'leaves-a-process')
+
+  expect(performance.now() - startedMs).toBeLessThan(20_000)
+  process.kill(Number(left))
+})
