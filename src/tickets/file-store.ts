@@ -105,6 +105,8 @@ export class FileStore implements Store {
 
 async function write(file: string, text: string): Promise<void> {
   await using handle = await open(file, 'wx', 0o644)
+  // The umask of whoever rotates must not keep the proxies of other users from it: it is ciphertext.
+  await handle.chmod(0o644)
   await handle.writeFile(text)
   await handle.sync()
 }
