@@ -71,10 +71,12 @@ export function rotatedSet(set: KeySet, schedule: Schedule, nowMs: number): KeyS
 
 /** The next key's turn comes as soon as everybody knows it. */
 export function hastenedSet(set: KeySet, schedule: Schedule, nowMs: number): KeySet {
-  const [next, ...older] = set.keys
-  if (next === undefined || isDue(set, nowMs)) return rotatedSet(set, schedule, nowMs)
-  const fromMs = Math.min(next.fromMs, Math.max(nowMs, set.createdMs + schedule.leadMs))
-  const hastened = { createdMs: laterThan(set, nowMs), keys: [{ ...next, fromMs }, ...older] }
+  // Nobody is next: one that nobody knows yet, so not at once.
+  const known = isDue(set, nowMs) ? rotatedSet(set, schedule, nowMs) : set
+  const [next, ...older] = known.keys
+  if (next === undefined) return known
+  const fromMs = Math.min(next.fromMs, Math.max(nowMs, known.createdMs + schedule.leadMs))
+  const hastened = { createdMs: laterThan(known, nowMs), keys: [{ ...next, fromMs }, ...older] }
   return fromMs > nowMs ? hastened : rotatedSet(hastened, schedule, nowMs)
 }
 
