@@ -44,7 +44,7 @@ export class SharedTicketKeys {
   readonly #now: () => number
   #held: { readonly set: KeySet; readonly text: string } | undefined
   /** What the HSM would not open, and when it is asked again. */
-  #shut: { readonly text: string; readonly againMs: number } | undefined
+  #shut: { readonly text: string; readonly error: SealgateError; readonly againMs: number } | undefined
   /** This node's turn to rotate: not the same moment for all. */
   #rotateMs: number | undefined
   #trouble: { readonly error: SealgateError; readonly sinceMs: number } | undefined
@@ -156,13 +156,12 @@ export class SharedTicketKeys {
         'ERR_TICKETS_OLDER',
         `the shared ticket keys are of ${new Date(sealed.createdMs).toISOString()}, and newer ones are in use here`,
       )
-    if (this.#shut?.text === text && nowMs < this.#shut.againMs && this.#trouble !== undefined)
-      throw this.#trouble.error
+    if (this.#shut?.text === text && nowMs < this.#shut.againMs) throw this.#shut.error
     try {
       this.#adopt(await unseal(sealed, key), text)
     } catch (error) {
       const final = error instanceof SealgateError && NOT_SOON.has(error.code)
-      this.#shut = final ? { text, againMs: nowMs + SHUT_PAUSE_MS } : undefined
+      this.#shut = final ? { text, error, againMs: nowMs + SHUT_PAUSE_MS } : undefined
       throw error
     }
   }
@@ -250,7 +249,9 @@ export class SharedTicketKeys {
     if (this.#closed) return
     const known = error instanceof SealgateError ? error : new HsmError('ERR_HSM_FAILED', String(error))
     this.#metrics.failed(known.code)
-    if (this.#trouble?.error.code !== known.code) this.#trouble = { error: known, sinceMs: this.#now() }
+    const before = this.#trouble
+    const sinceMs = before?.error.code === known.code ? before.sinceMs : this.#now()
+    this.#trouble = { error: known, sinceMs }
   }
 
   /** Once for every state, not for every look. */

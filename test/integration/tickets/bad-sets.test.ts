@@ -3,8 +3,19 @@
  * in log, status and metric, overwrites nothing that may be somebody's, and takes up the good set when that comes.
  */
 
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { execFileSync } from 'node:child_process'
+import { hash } from 'node:crypto'
+import {
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { SigningService } from '../../../src/hsm/signing-service.ts'
 import { FileStore } from '../../../src/tickets/file-store.ts'
@@ -261,3 +272,25 @@ function namesIn(text: string): readonly string[] {
 function disposable(node: Node): AsyncDisposable & { readonly node: Node } {
   return { node, [Symbol.asyncDispose]: () => node.keys.close() }
 }
+
+test('the problem that is told is the one of now', async () => {
+  const moved = `${file}.moved`
+  writeFileSync(file, flipped(good))
+  await node.look()
+  expect(node.problem).toBe('ERR_HSM_UNWRAP')
+
+  renameSync(file, moved)
+  mkdirSync(file)
+  await node.look()
+  expect(node.keys.status().problem?.message).toContain('EISDIR')
+  rmdirSync(file)
+  renameSync(dirname(file), `${dirname(file)}-away`)
+  await node.look()
+  // Another reason for the same code.
+  expect(node.keys.status().problem?.message).toContain('ENOENT')
+  renameSync(`${dirname(file)}-away`, dirname(file))
+  renameSync(moved, file)
+  await node.look()
+
+  expect(node.problem).toBe('ERR_HSM_UNWRAP')
+})
