@@ -140,7 +140,7 @@ export class SharedTicketKeys {
     const held = this.#held
     if (held === undefined || firstKey(held.set, this.#now()) === undefined) await this.#replace(undefined)
     // Redis has started empty: what is in use everywhere goes back, and no session is lost.
-    else if (!(await store.replace(undefined, held.text))) await this.#lookOnce()
+    else if (!(await store.replace(undefined, held.text))) await this.#takeTheirs(undefined)
   }
 
   async #take(text: string): Promise<void> {
@@ -196,13 +196,17 @@ export class SharedTicketKeys {
         this.#metrics.rotated()
         this.#options.log.info({ place: store.name }, 'shared ticket keys rotated')
       } else {
-        // Another node was first: its set holds for all.
-        const theirs = await store.read()
-        if (theirs !== undefined && theirs !== before) await this.#take(theirs)
+        await this.#takeTheirs(before)
       }
     } finally {
       if (!adopted) forget(set, this.#held?.set)
     }
+  }
+
+  /** Another node was first: its set holds for all. If there is none yet, the next look finds it. */
+  async #takeTheirs(before: string | undefined): Promise<void> {
+    const theirs = await this.#options.store.read()
+    if (theirs !== undefined && theirs !== before && theirs !== this.#held?.text) await this.#take(theirs)
   }
 
   #adopt(set: KeySet, text: string): void {

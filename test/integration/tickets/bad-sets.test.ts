@@ -294,3 +294,16 @@ test('the problem that is told is the one of now', async () => {
 
   expect(node.problem).toBe('ERR_HSM_UNWRAP')
 })
+
+test('a place that was lost while somebody else claims it is looked at again later, not at once and for ever', async () => {
+  writeFileSync(file, good)
+  await node.look()
+  rmSync(file)
+  writeFileSync(`${file}.${hash('sha256', '').slice(0, 16)}.claim0`, '')
+
+  const startedMs = performance.now()
+  await node.look()
+
+  expect(performance.now() - startedMs).toBeLessThan(5000)
+  expect(node.first).toBe(namesIn(good)[1])
+})
