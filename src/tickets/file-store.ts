@@ -20,6 +20,8 @@ import type { Store } from './store.ts'
 export class FileStore implements Store {
   readonly name: string
   readonly #file: string
+  /** Since when something is under way that has taken too long. */
+  #silentSinceMs: number | undefined
 
   constructor(file: string) {
     this.name = file
@@ -27,6 +29,45 @@ export class FileStore implements Store {
   }
 
   async read(): Promise<string | undefined> {
+    return this.#inTime(() => this.#read())
+  }
+
+  async replace(before: string | undefined, after: string): Promise<boolean> {
+    return this.#inTime(() => this.#replace(before, after))
+  }
+
+  async isWritable(): Promise<boolean> {
+    return this.#inTime(() => this.#isWritable())
+  }
+
+  async close(): Promise<void> {}
+
+  /**
+   * A server of files that is gone answers nothing, for hours if it must be. One who waits is enough: each has one of the few
+   * threads that this process has for files and names.
+   */
+  async #inTime<T>(work: () => Promise<T>): Promise<T> {
+    const startedMs = performance.now()
+    const tooLate = (): TicketsError => {
+      const seconds = Math.round((performance.now() - (this.#silentSinceMs ?? startedMs)) / 1000)
+      return this.#error('cannot be reached', new Error(`the place has not answered for ${seconds} s`))
+    }
+    if (this.#silentSinceMs !== undefined) throw tooLate()
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        this.#silentSinceMs = startedMs
+        reject(tooLate())
+      }, ANSWER_LIMIT_MS)
+    })
+    const working = work().finally(() => {
+      clearTimeout(timer)
+      this.#silentSinceMs = undefined
+    })
+    return Promise.race([working, late])
+  }
+
+  async #read(): Promise<string | undefined> {
     try {
       // By its name every time: in a mounted Secret that is a link to a link, which the kubelet turns to a new directory.
       await using handle = await open(this.#file, 'r')
@@ -39,7 +80,7 @@ export class FileStore implements Store {
     }
   }
 
-  async replace(before: string | undefined, after: string): Promise<boolean> {
+  async #replace(before: string | undefined, after: string): Promise<boolean> {
     const draft = `${this.#file}.${randomBytes(6).toString('hex')}.new`
     let claims: readonly string[] = []
     try {
@@ -48,7 +89,7 @@ export class FileStore implements Store {
       const claimed = await this.#claim(before, draft)
       if (claimed === undefined) return false
       claims = claimed
-      if ((await this.read()) !== before || performance.now() - claimedMs > CLAIM_MS / 2) return false
+      if ((await this.#read()) !== before || performance.now() - claimedMs > CLAIM_MS / 2) return false
       await rename(draft, this.#file)
       await syncDirectory(dirname(this.#file))
       return true
@@ -59,7 +100,7 @@ export class FileStore implements Store {
     }
   }
 
-  async isWritable(): Promise<boolean> {
+  async #isWritable(): Promise<boolean> {
     const directory = dirname(this.#file)
     try {
       await access(directory, constants.W_OK)
@@ -69,8 +110,6 @@ export class FileStore implements Store {
       return false
     }
   }
-
-  async close(): Promise<void> {}
 
   /** @returns the claims to take away when all is done; undefined: somebody else is at it, or has done it. */
   async #claim(before: string | undefined, draft: string): Promise<readonly string[] | undefined> {
@@ -126,3 +165,4 @@ function codeOf(error: unknown): unknown {
 
 // Far longer than a write takes; a node that has died does not hold up the others for longer.
 const CLAIM_MS = 30_000
+const ANSWER_LIMIT_MS = 5000

@@ -307,3 +307,27 @@ test('a place that was lost while somebody else claims it is looked at again lat
   expect(performance.now() - startedMs).toBeLessThan(5000)
   expect(node.first).toBe(namesIn(good)[1])
 })
+
+test('a place that does not answer keeps nobody from the next key, nor from ending', async () => {
+  writeFileSync(file, good)
+  await node.look()
+  const [next] = namesIn(good)
+  clock.pass(HOUR_MS)
+  rmSync(file)
+  // Whoever opens it waits for somebody who writes, as for a server of files that is gone.
+  execFileSync('mkfifo', [file])
+  const second = new Node({ store: new FileStore(file), key: keyIn(service, 'hsm-a'), now: clock.now })
+
+  try {
+    await Promise.all([node.look(), second.look()])
+    await node.look()
+
+    expect(node.first).toBe(next)
+    expect([node.problem, second.problem]).toEqual(['ERR_TICKETS_PLACE', 'ERR_TICKETS_PLACE'])
+    expect(node.keys.status().problem?.message).toMatch(/has not answered for \d+ s/)
+    await second.keys.close()
+  } finally {
+    // Lets go whoever waits.
+    closeSync(openSync(file, constants.O_RDWR | constants.O_NONBLOCK))
+  }
+})
