@@ -55,6 +55,11 @@ async function placeFindings(
     const text = await store.read()
     sealed = text === undefined ? undefined : parseSealed(text)
     const uri = keys[0]?.key.uri ?? ''
+    const outlived = sealed?.key === uri && sealed.keys.every(({ untilMs }) => untilMs <= Date.now())
+    if (outlived && (await store.isWritable())) {
+      sealed = undefined
+      return 'the shared ticket keys have expired, as after a time without any proxy: the first proxy replaces them'
+    }
     if (sealed !== undefined) checkSealed(sealed, uri, Date.now())
     else if (await store.isWritable()) return 'no shared ticket keys yet: the first proxy makes them'
     else

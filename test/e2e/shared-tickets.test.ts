@@ -271,6 +271,25 @@ describe('check', () => {
     }
   })
 
+  test('is content with keys that have expired where the first proxy replaces them', async () => {
+    const directory = folder('expired')
+    await tickets('rotate', { directory })
+    const file = join(directory, 'ticket-keys')
+    const [first, dates = '', ...rest] = readFileSync(file, 'utf8').split('\n')
+    writeFileSync(file, [first, dates.replaceAll(/"20\d\d-/g, '"2001-'), ...rest].join('\n'))
+
+    const { status, stdout } = await check({ directory })
+
+    expect(stdout).toMatch(
+      /^ok +\S+ticket-keys +the shared ticket keys have expired, .*the first proxy replaces them/m,
+    )
+    expect(status).toBe(0)
+    mkdirSync(join(directory, '..data'))
+    expect((await check({ directory })).stdout).toMatch(
+      /^error +\S+ticket-keys +the shared ticket keys have expired/m,
+    )
+  })
+
   test('says when what lies there does not open', async () => {
     const directory = folder('altered')
     await tickets('rotate', { directory })
