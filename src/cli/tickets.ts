@@ -96,11 +96,19 @@ function writeInto(
 ): (_: string | undefined, text: string) => Promise<boolean> {
   return async (_, text) => {
     if (file === '-') terminal.out(text)
-    else {
-      await writeFile(`${file}.new`, text)
-      await rename(`${file}.new`, file)
-    }
+    else await writeWhole(file, text)
     return true
+  }
+}
+
+async function writeWhole(file: string, text: string): Promise<void> {
+  try {
+    await writeFile(`${file}.new`, text)
+    await rename(`${file}.new`, file)
+  } catch (cause) {
+    const { TicketsError } = await import('../errors.ts')
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw new TicketsError('ERR_TICKETS_PLACE', `${file} cannot be written: ${reason}`, { cause })
   }
 }
 

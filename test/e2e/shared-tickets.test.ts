@@ -305,6 +305,20 @@ describe('check', () => {
   })
 })
 
+test('a file that cannot be written is no bug', async () => {
+  const { status, stderr } = await tickets(
+    'rotate',
+    { directory: folder('out') },
+    '--out',
+    '/nowhere/ticket-keys',
+  )
+
+  expect({ status, stderr }).toEqual({
+    status: 69,
+    stderr: expect.stringMatching(/\/nowhere\/ticket-keys cannot be written: ENOENT/),
+  })
+})
+
 test('show names keys, dates and the one in use, and needs no HSM', async () => {
   const directory = folder('shown')
   expect((await tickets('show', { directory })).stderr).toContain('there are no shared ticket keys')
