@@ -34,6 +34,7 @@ export class Journal {
   readonly #place: Place | undefined
   readonly #chain: Chain
   readonly #options: JournalOptions
+  #failure: AuditError | undefined
 
   /** @throws {AuditError} `ERR_AUDIT_LOCKED`, `ERR_AUDIT_FILE`. */
   static async open(options: JournalOptions): Promise<Journal> {
@@ -72,7 +73,7 @@ export class Journal {
   /**
    * Does something and records how it ended.
    *
-   * @param facts of the record besides `action` and `result`.
+   * @throws {AuditError} when it was done and could not be recorded, with what was done. @param facts of the record besides `action` and `result`.
    * @param outcome what it adds to them; e.g. `keyFields`.
    */
   async around<T>(
@@ -81,14 +82,26 @@ export class Journal {
     act: () => Promise<T>,
     outcome: (done: T) => object = () => ({}),
   ): Promise<T> {
+    let done: T
     try {
-      const done = await act()
-      await this.record(action, { ...facts, ...outcome(done), result: 'ok' })
-      return done
+      done = await act()
     } catch (error) {
-      await this.record(action, { ...facts, result: error instanceof SealgateError ? error.code : 'unknown' })
+      const result = error instanceof SealgateError ? error.code : 'unknown'
+      // Why it failed is what helps; that nothing can be written the next command says.
+      await this.record(action, { ...facts, result }).catch(() => {})
       throw error
     }
+    const said = outcome(done)
+    try {
+      await this.record(action, { ...facts, ...said, result: 'ok' })
+    } catch (error) {
+      if (!(error instanceof AuditError)) throw error
+      const what = Object.keys(said).length === 0 ? '' : ` ${JSON.stringify(said)}`
+      throw new AuditError(error.code, `it was done all the same (${action}${what}): ${error.message}`, {
+        cause: error,
+      })
+    }
+    return done
   }
 
   record(action: string, facts: object): Promise<void> {
@@ -127,17 +140,20 @@ export class Journal {
   async #append(type: RecordType, fields: object): Promise<void> {
     const place = this.#place
     if (place === undefined) return
+    // Its end is torn, and what came behind that would be anchored in nothing.
+    if (this.#failure !== undefined) throw this.#failure
     try {
       let rest = Buffer.from(this.#chain.append(type, jsonFields(fields)))
       while (rest.length > 0) rest = rest.subarray(await place.file.append(rest))
       await place.file.sync()
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause)
-      throw new AuditError(
+      this.#failure = new AuditError(
         'ERR_AUDIT_FILE',
         `the record of key management ${place.file.path} cannot be written: ${reason}`,
         { cause },
       )
+      throw this.#failure
     }
   }
 }
@@ -157,7 +173,8 @@ export async function withJournal<T>(
   try {
     value = await work(journal)
   } catch (error) {
-    await journal.close()
+    // Not in the place of the reason.
+    await journal.close().catch(() => {})
     throw error
   }
   return { value, unsigned: await journal.close() }

@@ -8,6 +8,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest'
 import { KeyOwner } from '../support/key-owner.ts'
 import { nodeUnderTest } from '../support/npm-start.ts'
 import { program, sealgateCommand } from '../support/sealgate.ts'
+import { runTool } from '../support/tools.ts'
 
 let owner: KeyOwner
 
@@ -179,6 +180,33 @@ test.each([
 
   expect({ status, shown }).toEqual({ status: 64, shown: expect.stringContaining('nothing was destroyed') })
   expect((await owner.keysJson('list')).hsms[0].keys).toHaveLength(1)
+})
+
+test('what was done and could not be recorded is said, and so is why something was not done', async () => {
+  owner.writeConfig('audit: { file: audit.jsonl }')
+  await owner.keys('generate', '--label', 'www')
+  const journal = join(owner.directory, 'keys-audit.jsonl')
+  const records = readFileSync(journal, 'utf8')
+  // The disk takes the start of the next command, and a part of what follows.
+  const room = records.length + records.indexOf('\n') + 100
+  const generate = (label: string) => {
+    const command = ['keys', 'generate', '--config', owner.config, '--label', label]
+    return runTool('prlimit', [`--fsize=${room}`, nodeUnderTest, program, ...command])
+  }
+
+  const done = await generate('web')
+  writeFileSync(journal, records)
+  const refused = await generate('www')
+
+  expect(done.status).toBe(69)
+  expect(done.stderr).toMatch(
+    /it was done all the same \(generate .*"label":"web","id":"[0-9a-f]{16}".*\): .*keys-audit\.jsonl cannot be written: EFBIG/,
+  )
+  expect(refused).toMatchObject({
+    status: 64,
+    stderr: expect.stringMatching(/has a key "www", id .* already/),
+  })
+  expect((await owner.keysJson('list')).hsms[0].keys).toHaveLength(2)
 })
 
 test.each(['list', 'generate', 'csr', 'self-sign', 'import-cert', 'rotate', 'destroy'])(
