@@ -81,6 +81,8 @@ export class StapledCertificate {
   }
 
   async #refresh(): Promise<void> {
+    clearTimeout(this.#refreshTimer)
+    this.#nextAtMs = undefined
     const verdict = await this.#options.source.ask(this.#closing.signal)
     if (this.#closing.signal.aborted) return
     if (verdict !== undefined) {
@@ -161,12 +163,13 @@ export class StapledCertificate {
   }
 
   #ended(): void {
-    if (this.current !== undefined) {
-      this.#endIn()
-      return
+    if (this.current !== undefined) this.#endIn()
+    else {
+      this.#log('warn', 'OCSP response has expired: nothing is stapled', { reason: this.#last?.message })
+      this.#drop()
     }
-    this.#log('warn', 'OCSP response has expired: nothing is stapled', { reason: this.#last?.message })
-    this.#drop()
+    // Of a machine that was suspended, or whose clock was set: its timer would come as much later.
+    if (this.#nextAtMs !== undefined && Date.now() > this.#nextAtMs + LATE_MS) void this.#refresh()
   }
 
   #log(level: 'debug' | 'info' | 'warn' | 'error', message: string, facts: object): void {
@@ -176,3 +179,5 @@ export class StapledCertificate {
 }
 
 const HOUR_MS = 3_600_000
+/** More than a busy process makes of a timer. */
+const LATE_MS = 10_000

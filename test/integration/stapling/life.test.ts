@@ -47,6 +47,7 @@ beforeEach(async () => {
 })
 
 afterEach(async () => {
+  vi.useRealTimers()
   for (const stapling of open.splice(0)) await stapling.close()
   await server[Symbol.asyncDispose]()
 })
@@ -91,6 +92,24 @@ test('a response is taken back at its end when the responder is gone', async () 
   await vi.waitFor(() => expect(changes()).toBeGreaterThan(before), PATIENCE) // TLS was told
   expect(await metrics('sealgate_ocsp_stapled')).toEqual([0])
   expect(await metrics('sealgate_ocsp_next_update_timestamp_seconds')).toEqual([])
+})
+
+test.each([
+  ['has ended', 8],
+  ['was to be renewed', 2],
+])('a response that %s while the machine was suspended is asked for soon after', async (_, days) => {
+  vi.useFakeTimers({ toFake: ['Date', 'setTimeout', 'clearTimeout'] })
+  const leaf = ca.issue({ responder: server.url })
+  server.answer(() => ca.answer(leaf, { thisUpdateS: 0, nextUpdateS: 7 * 86_400 }))
+  const { stapling } = start([certificate(leaf)])
+  const first = await stapled(stapling)
+
+  // The clock goes on, timers do not.
+  vi.setSystemTime(Date.now() + days * 86_400_000)
+  await vi.advanceTimersByTimeAsync(3_600_001)
+
+  await vi.waitFor(() => expect(stapling.staples()[0]?.endsS).toBeGreaterThan(first.endsS), PATIENCE)
+  expect(server.asked.length).toBe(2)
 })
 
 test('trouble leaves the response in force', async () => {
