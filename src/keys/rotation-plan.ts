@@ -64,7 +64,7 @@ export async function planRotation(
     new: {
       key: { label, id, type: options.type ?? sameType(old), spki: null },
       uri: keyUri({ label, id }),
-      csr: options.csr ?? newChain.replace(/\.[^.]*$/, '.csr'),
+      csr: options.csr ?? requestBeside(newChain),
       chain: newChain,
     },
     subject: [...(subject ?? [])],
@@ -98,12 +98,20 @@ function undated(label: string): string {
   return label.replace(/-\d{8}(?:-\d+)?$/, '') || label
 }
 
-/** `certs/www.pem` → `certs/www.20260131.pem`, whatever date was in it. */
+/** `certs/www.pem` → `certs/www.20260131.pem`, whatever date was in it; nor is there the request of a rotation that was given up. */
 function freeFile(chain: string, today: string): string {
   const extension = extname(chain)
   const stem = basename(chain, extension).replace(/\.\d{8}(?:-\d+)?$/, '')
   const fileOf = (name: string): string => join(dirname(chain), `${stem}.${name}${extension || '.pem'}`)
-  return fileOf(freeName('', today, (name) => existsSync(fileOf(name))))
+  return fileOf(
+    freeName('', today, (name) =>
+      [fileOf(name), requestBeside(fileOf(name))].some((file) => existsSync(file)),
+    ),
+  )
+}
+
+function requestBeside(chain: string): string {
+  return chain.replace(/\.[^.]*$/, '.csr')
 }
 
 function freeName(stem: string, today: string, isTaken: (name: string) => boolean): string {
