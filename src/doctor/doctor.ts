@@ -14,6 +14,7 @@ import { loadAddon } from '../native/addon.ts'
 import { schemeByCodePoint } from '../signing.ts'
 import { tlsFindings } from '../tls/findings.ts'
 import { type Examination, examine, type Patient } from './examine.ts'
+import { tokenIdentity } from './facts.ts'
 import { type Finding, Findings } from './finding.ts'
 import { certificateFindings } from './findings/certificates.ts'
 import { tokenClockFindings } from './findings/clock.ts'
@@ -99,12 +100,12 @@ class Collector {
   }
 }
 
-/** @param refused tokens that have said no to a PIN in this run, by what they are chosen by. */
+/** @param refused tokens that have said no to a PIN in this run; this one joins them if it does. */
 async function examineOnce(patient: Patient, refused: Set<string>, limitMs: number): Promise<Examination> {
-  const { module, token } = patient.hsm
-  const name = JSON.stringify([module, token])
-  const examination = await examine({ ...patient, login: !refused.has(name) }, limitMs)
-  if (examination.one('login')?.outcome === 'refused') refused.add(name)
+  const examination = await examine({ ...patient, refused: [...refused] }, limitMs)
+  const { token } = examination
+  if (token !== undefined && examination.one('login')?.outcome === 'refused')
+    refused.add(tokenIdentity(token))
   return examination
 }
 

@@ -13,8 +13,10 @@ export interface Patient {
   readonly keys: readonly KeyMessage[] | null
   /** The token was not named. */
   readonly anyToken: boolean
-  /** False: there is no PIN to try, or this token has refused it a moment ago. */
+  /** False: there is no PIN to try. */
   readonly login: boolean
+  /** Tokens that have refused a PIN a moment ago (`tokenIdentity`). */
+  readonly refused?: readonly string[]
 }
 
 export class Examination {
@@ -62,11 +64,11 @@ export class Examination {
 /** @param limitMs the longest that one call may take. Never rejects for what the module does. */
 export async function examine(patient: Patient, limitMs: number): Promise<Examination> {
   const examination = new Examination(patient)
-  const { keys, anyToken, login } = patient
+  const { keys, anyToken, login, refused = [] } = patient
   try {
     await runTokenJob(patient.hsm, {
       job: new URL('./probe/job.ts', import.meta.url),
-      args: { keys, anyToken, login } satisfies ProbeRequest,
+      args: { keys, anyToken, login, refused } satisfies ProbeRequest,
       result: () => undefined,
       onProgress: (value) => examination.add(parseFact(value)),
       limitMs,

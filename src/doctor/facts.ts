@@ -163,6 +163,13 @@ export interface ProbeRequest {
   readonly anyToken: boolean
   /** False: look at what is public only. */
   readonly login: boolean
+  /** `tokenIdentity` of those that refused a PIN a moment ago. */
+  readonly refused: readonly string[]
+}
+
+/** The same under whatever name a configuration chooses it by. */
+export function tokenIdentity({ manufacturer, model, serial, label }: TokenFact): string {
+  return JSON.stringify([manufacturer, model, serial, label])
 }
 
 const requestSchema = z.object({
@@ -179,6 +186,7 @@ const requestSchema = z.object({
     .nullable(),
   anyToken: z.boolean(),
   login: z.boolean(),
+  refused: z.array(z.string()),
 })
 
 /** @throws {z.ZodError} */

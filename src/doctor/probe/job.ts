@@ -15,7 +15,7 @@ import { announceCalls, Pkcs11Error, type Pkcs11Module } from '../../hsm/host/pk
 import { Problem } from '../../hsm/host/problem.ts'
 import { loadModule, type Token } from '../../hsm/host/token.ts'
 import type { JobContext, JobHsm, TokenJob } from '../../token/job.ts'
-import { type Fact, type ProbeRequest, parseRequest } from '../facts.ts'
+import { type Fact, type ProbeRequest, parseRequest, tokenIdentity } from '../facts.ts'
 import { probeConfiguredKeys, probeVisibleKeys } from './keys.ts'
 import { type Authenticate, logIn } from './login.ts'
 import { measure } from './signatures.ts'
@@ -76,7 +76,8 @@ function open(
   tell.fact({ fact: 'chosen', slot: slot.fact.slot })
   const mechanisms = probeMechanisms(module, slot.handle, tell)
   const session = module.openSession(slot.handle)
-  const { authenticate, error } = logIn({ module, slot, session, login, wanted: request.login }, tell)
+  const wanted = request.login && !request.refused.includes(tokenIdentity(slot.fact))
+  const { authenticate, error } = logIn({ module, slot, session, login, wanted }, tell)
   const token = {
     module,
     slot: slot.handle,

@@ -3,11 +3,15 @@
  * twice.
  */
 
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 
-import { examineModule } from '../../../src/doctor/doctor.ts'
+import { loadConfig } from '../../../src/config/load.ts'
+import { examineConfig, examineModule } from '../../../src/doctor/doctor.ts'
 import { type Finding, statusOf } from '../../../src/doctor/finding.ts'
 import { Faults } from '../../support/p11-faults.ts'
+import { Site } from '../../support/site.ts'
 import { SoftHsm, type SoftToken } from '../../support/softhsm.ts'
 import { CKR_NAMES } from './return-values.ts'
 
@@ -175,6 +179,26 @@ describe('the PIN', () => {
     expect(statusOf(findings)).toBe(0)
     expect(faults.calls('C_Login')).toBe(before)
   })
+})
+
+test('a token that refused the PIN is not asked again under another name, however that is chosen', async () => {
+  using site = new Site()
+  const spoiled = new Faults(site.softHsm, 'spoiled')
+  const member: Record<string, unknown> = { ...site.member(), ...spoiled.options }
+  const { token: _, ...bySerial } = member
+  const serial = /serial num *: *(\S+)/.exec(site.token.tool(['--list-token-slots']))?.[1]
+  const certificate = site.certificate({ hsms: ['by-label', 'by-serial'] })
+  const hsms = { 'by-label': member, 'by-serial': { ...bySerial, serial } }
+  const file = join(site.directory, 'sealgate.yaml')
+  writeFileSync(file, JSON.stringify(site.config([9], { hsms, certificates: [certificate] })))
+  // Of a token whose flags do not tell of it.
+  spoiled.set('C_Login rv CKR_PIN_INCORRECT')
+
+  const findings = await examineConfig(await loadConfig(file), { limitMs: 20_000 })
+
+  expect(ids(findings, 'error')).toContain('login.refused')
+  expect(ids(findings, 'note')).toContain('login.no-pin')
+  expect(spoiled.calls('C_Login')).toBe(1)
 })
 
 test('two sessions are all it needs beside the proxy', async () => {
