@@ -1,7 +1,11 @@
 /** Text in columns, for people. */
 
-/** @param rows the first one is the heading. @returns lines, each with its newline. */
-export function table(rows: readonly (readonly string[])[], indent = ''): string {
+/**
+ * @param texts the first row is the heading. Labels of keys may be anybody's: what would move the cursor is shown escaped.
+ * @returns lines, each with its newline.
+ */
+export function table(texts: readonly (readonly string[])[], indent = ''): string {
+  const rows = texts.map((row) => row.map((cell) => cell.replaceAll(/\p{Cc}/gu, escaped)))
   const widths = rows.reduce<readonly number[]>(
     (widths, row) => row.map((cell, column) => Math.max(widths[column] ?? 0, [...cell].length)),
     [],
@@ -12,4 +16,8 @@ export function table(rows: readonly (readonly string[])[], indent = ''): string
       return `${indent}${cells.join('  ').trimEnd()}\n`
     })
     .join('')
+}
+
+function escaped(character: string): string {
+  return `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`
 }
