@@ -51,9 +51,16 @@ function text({ token, key }: KeyOnToken, names: readonly string[]): string {
     '    key:',
     `      uri: ${JSON.stringify(keyUri(key))}`,
     `      hsms: [${names.join(', ')}]`,
-    ...(key.kind === 'secret' ? [] : ['', `Next: sealgate keys csr --label ${key.label} --san dns:NAME`]),
+    ...(key.kind === 'secret'
+      ? []
+      : ['', `Next: sealgate keys csr --label ${shellWord(key.label)} --san dns:NAME`]),
   ]
   return lines.map((line) => `${line}\n`).join('')
+}
+
+/** As a POSIX shell takes it for one word. */
+function shellWord(text: string): string {
+  return /^[\w.,:+@%/-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`
 }
 
 function keyTypeName(text: string): KeyTypeName {

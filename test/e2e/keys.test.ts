@@ -10,7 +10,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest
 import { startUpstream, type TestUpstream } from '../integration/proxy/support/upstreams.ts'
 import { failures, HandshakeLoad } from '../support/handshake-load.ts'
 import { KeyOwner } from '../support/key-owner.ts'
-import { sealgateCommand, startSealgate } from '../support/sealgate.ts'
+import { nodeUnderTest } from '../support/npm-start.ts'
+import { program, sealgateCommand, startSealgate } from '../support/sealgate.ts'
 import { curl, runTool } from '../support/tools.ts'
 
 let load: HandshakeLoad
@@ -162,3 +163,14 @@ async function servedSerial(port: number): Promise<string> {
   ])
   return (await runTool('openssl', ['x509', '-noout', '-serial'], { input: stdout })).stdout
 }
+
+test('the command that is proposed next works, whatever the label', async () => {
+  const { stdout } = await owner.keys('generate', '--label', `it's "the" $(web) key`)
+
+  const next = /^Next: sealgate (.*)$/m.exec(stdout)?.[1]?.replace('NAME', 'www.example.com')
+  const command = [nodeUnderTest, program, next, '--config', owner.config].join(' ')
+  expect(await runTool('sh', ['-c', command])).toMatchObject({
+    status: 0,
+    stdout: expect.stringContaining('BEGIN CERTIFICATE REQUEST'),
+  })
+})
