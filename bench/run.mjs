@@ -25,7 +25,6 @@ async function main(settings) {
   if (settings.tables) return publish({ rows: {} })
   const rows = await chooseRows(settings.rows)
   const measured = await measure(rows, settings)
-  await writeResults(measured, settings.results ?? LAST_RUN)
   console.log(toMarkdown(rows, measured))
   if (settings.write) await publish(measured)
 }
@@ -45,6 +44,8 @@ async function measure(rows, settings) {
     for (const row of rows) {
       console.error(row.title)
       measured.rows[row.id] = { ...facts, ...(await row.run(bench)) }
+      // Half an hour is not to be lost with the last row.
+      await writeResults(measured, settings.results ?? LAST_RUN)
     }
     return measured
   } finally {

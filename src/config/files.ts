@@ -2,7 +2,14 @@
 
 import { accessSync, constants, readFileSync, type Stats, statSync } from 'node:fs'
 
-export type FileResult<T> = T | { readonly error: string }
+export type FileResult<T> = T | FileTrouble
+
+export interface FileTrouble {
+  /** With the name of the file. */
+  readonly error: string
+  /** Without, to follow it. */
+  readonly reason: string
+}
 
 /** @param maxBytes a larger file is refused: it is not what it should be. */
 export function readTextFile(
@@ -12,14 +19,14 @@ export function readTextFile(
   const found = findFile(file)
   if ('error' in found) return found
   if (found.stats.size > options.maxBytes)
-    return { error: `${file} is too large: at most ${options.maxBytes} bytes` }
+    return trouble(file, `is too large: at most ${options.maxBytes} bytes`)
   try {
     const bytes = readFileSync(file)
     return options.encoding === 'latin1'
       ? { text: bytes.toString('latin1') }
       : { text: new TextDecoder('utf-8', { fatal: true }).decode(bytes) }
   } catch (error) {
-    return { error: error instanceof TypeError ? `${file} is not UTF-8 text` : fileErrorText(file, error) }
+    return error instanceof TypeError ? trouble(file, 'is not UTF-8 text') : failure(file, error)
   }
 }
 
@@ -27,17 +34,23 @@ export function readTextFile(
 export function findFile(file: string): FileResult<{ readonly stats: Stats }> {
   try {
     const stats = statSync(file)
-    if (stats.isDirectory()) return { error: `${file} is a directory, not a file` }
+    if (stats.isDirectory()) return trouble(file, 'is a directory, not a file')
     accessSync(file, constants.R_OK)
     return { stats }
   } catch (error) {
-    return { error: fileErrorText(file, error) }
+    return failure(file, error)
   }
 }
 
-function fileErrorText(file: string, error: unknown): string {
+function failure(file: string, error: unknown): FileTrouble {
   const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
-  return `${file}: ${FILE_ERRORS[code] ?? `cannot be read (${code})`}`
+  const reason = FILE_ERRORS[code] ?? `cannot be read (${code})`
+  return { error: `${file}: ${reason}`, reason }
+}
+
+/** @param reason a sentence whose subject is the file. */
+function trouble(file: string, reason: string): FileTrouble {
+  return { error: `${file} ${reason}`, reason }
 }
 
 const FILE_ERRORS: Readonly<Record<string, string>> = {

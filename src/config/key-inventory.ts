@@ -51,7 +51,7 @@ export function loadKeyInventory(file: string): KeyInventory {
   const path = resolve(file)
   const read = readTextFile(path, { maxBytes: MAX_FILE_BYTES, encoding: 'utf8' })
   if ('error' in read) {
-    const message = `${read.error}; name the configuration with --config FILE`
+    const message = `${read.reason}; name the configuration with --config FILE`
     throw new ConfigError([{ code: 'ERR_CONFIG_FILE', file: path, path: '', message }])
   }
   const document = parseConfigDocument(path, read.text)

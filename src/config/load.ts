@@ -41,7 +41,7 @@ export async function loadConfig(file: string): Promise<Config> {
 export function readConfigText(file: string): Pick<Config, 'file' | 'text'> {
   const path = pathOf(file)
   const read = readTextFile(path, { maxBytes: MAX_FILE_BYTES, encoding: 'utf8' })
-  if ('error' in read) throw fileError(path, `${read.error}; name the configuration with --config FILE`)
+  if ('error' in read) throw fileError(path, `${read.reason}; name the configuration with --config FILE`)
   if (read.text.trim() === '') throw fileError(path, 'is empty; begin with a file from the folder config/')
   return { file: path, text: read.text }
 }

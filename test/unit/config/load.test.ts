@@ -423,7 +423,7 @@ sining: { timeout: 1s }
 
   test('that is missing, empty, a directory or not UTF-8 is named', async () => {
     const file = join(fixture.directory, 'other.yaml')
-    await expect(loadConfig(file)).rejects.toThrow(/other\.yaml: .*there is no such file/)
+    await expect(loadConfig(file)).rejects.toThrow(/other\.yaml: there is no such file; name/)
     await expect(loadConfig(fixture.directory)).rejects.toThrow(/is a directory/)
     writeFileSync(file, ' \n')
     await expect(loadConfig(file)).rejects.toThrow(/other\.yaml: is empty/)
