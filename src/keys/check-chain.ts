@@ -19,7 +19,7 @@ export interface ChainExpectation {
   readonly spki: string
   /** As people call that key. */
   readonly keyName: string
-  /** Names that clients ask for now; each must still be there. */
+  /** Names that clients ask for now; each must still be there, or a wildcard for it. */
   readonly names: readonly string[]
 }
 
@@ -47,7 +47,9 @@ export function checkChain(file: string, expected: ChainExpectation): CheckedCha
       `${file} is for another key than ${expected.keyName}: it was issued for another request; send the CA the request that \`sealgate keys csr\` makes for this key`,
     )
   }
-  const missing = expected.names.filter((name) => !certificate.names.includes(name))
+  const names = new Set(certificate.names)
+  // A wildcard stands for one label, the first (RFC 9525 §6.3).
+  const missing = expected.names.filter((name) => !names.has(name) && !names.has(name.replace(/^[^.]+/, '*')))
   if (missing.length > 0) {
     throw fault(
       `${file} has not the name${missing.length > 1 ? 's' : ''} ${missing.join(', ')} that the certificate in use has: clients that ask for ${missing.length > 1 ? 'them' : 'it'} would be turned away; have it issued with all names, or say --fewer-names`,

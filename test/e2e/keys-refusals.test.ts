@@ -50,6 +50,18 @@ test('a certificate that does not fit is refused, and the place of the old one s
     join(owner.directory, 'fewer.csr'),
   )
   await owner.certify(join(owner.directory, 'fewer.csr'), 'fewer.pem')
+  await owner.keys(
+    'csr',
+    '--label',
+    'www',
+    '--san',
+    'dns:localhost',
+    '--san',
+    'dns:*.example.com',
+    '--out',
+    join(owner.directory, 'wildcard.csr'),
+  )
+  await owner.certify(join(owner.directory, 'wildcard.csr'), 'wildcard.pem')
   writeFileSync(join(owner.directory, 'garbage.pem'), 'no certificate')
   writeFileSync(join(owner.directory, 'huge.pem'), Buffer.alloc(10_000_000, 'x'))
   const ca = readFileSync(join(owner.directory, 'ca.pem'), 'utf8')
@@ -71,8 +83,10 @@ test('a certificate that does not fit is refused, and the place of the old one s
   }
   expect(readFileSync(join(owner.directory, 'www.pem'), 'utf8')).toBe(before)
   expect(readdirSync(owner.directory).filter((name) => name.endsWith('.bak'))).toEqual([])
+  // A wildcard is for the name that it stands for.
+  await owner.keys('import-cert', '--chain', join(owner.directory, 'wildcard.pem'))
   await owner.keys('import-cert', '--chain', join(owner.directory, 'fewer.pem'), '--fewer-names')
-  expect(readdirSync(owner.directory).filter((name) => /^www\.pem\..*\.bak$/.test(name))).toHaveLength(1)
+  expect(readdirSync(owner.directory).filter((name) => /^www\.pem\..*\.bak$/.test(name))).toHaveLength(2)
 }, 180_000)
 
 test('what is wrong is said with the cure, without a stack trace, and nothing happens', async () => {
