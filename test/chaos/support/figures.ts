@@ -2,7 +2,6 @@
 
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { expect } from 'vitest'
 import type { Handshake } from '../../support/handshake-load.ts'
 import { checkout } from '../../support/npm-start.ts'
 
@@ -52,25 +51,6 @@ export function normalMs({ p99Ms }: Figures): number {
   return Math.max(p99Ms, 25)
 }
 
-/**
- * A claim about latency: measured up to three times, it has to hold once.
- *
- * Whatever else a machine does adds to a latency and takes nothing from it, so the best round is the nearest to what the program
- * costs. 1 % of 300 handshakes a second for five seconds are 15, and these are the handshakes of a single pause of 50 ms.
- *
- * @param round makes all claims that need no clock by itself, in each round.
- */
-export async function expectLatency(
-  round: () => Promise<{ readonly p99Ms: number; readonly limitMs: number }>,
-): Promise<void> {
-  for (let left = ROUNDS - 1; ; left -= 1) {
-    const { p99Ms, limitMs } = await round()
-    if (p99Ms <= limitMs) return
-    if (left === 0) expect(p99Ms).toBeLessThanOrEqual(limitMs)
-    process.stdout.write(`chaos: p99 of ${p99Ms} ms, and the limit is ${limitMs}: measured again\n`)
-  }
-}
-
 /** @param row as the issue's table says it. */
 export function record(row: string, measured: Readonly<Record<string, unknown>>): void {
   const words = Object.entries(measured).map(([name, value]) => `${name} ${JSON.stringify(value)}`)
@@ -91,5 +71,4 @@ function round(ms: number): number {
   return Math.round(ms * 10) / 10
 }
 
-const ROUNDS = 3
 const REPORT = join(checkout, '.sealgate', 'chaos.json')
