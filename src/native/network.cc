@@ -22,7 +22,7 @@ bool Network::Contains(const SocketAddress& address) const {
   const auto bytes = address.mapped();
   for (uint32_t bit = 0; bit < prefix_; bit += 8) {
     const uint32_t left = prefix_ - bit;
-    const uint8_t mask = left >= 8 ? 0xff : static_cast<uint8_t>(0xff << (8 - left));
+    const auto mask = static_cast<uint8_t>(left >= 8 ? 0xff : 0xff << (8 - left));
     if (((bytes[bit / 8] ^ bytes_[bit / 8]) & mask) != 0) return false;
   }
   return true;

@@ -57,7 +57,9 @@ TEST_P(Header, IsTakenWholeAndNoByteMoreWhereverItIsSplit) {
     ASSERT_EQ(result, Result::kDone) << "split at " << split;
     EXPECT_EQ(first + second, header.size()) << "split at " << split;
     EXPECT_EQ(proxy.source() ? proxy.source()->host() : "", host);
-    if (proxy.source()) EXPECT_EQ(proxy.source()->port(), 40000);
+    if (proxy.source()) {
+      EXPECT_EQ(proxy.source()->port(), 40000);
+    }
   }
 }
 

@@ -30,7 +30,8 @@ const TIMEOUT_MS = 240_000
 
 const COMMON = [
   ...['-std=gnu++20', '-O0', '-g1', '-fno-omit-frame-pointer', '-pthread'],
-  ...['-Wall', '-Wextra', '-Wconversion', '-Werror'],
+  // g++ misses the members that a designated initializer leaves to their defaults; clang++ does not.
+  ...['-Wall', '-Wextra', '-Wconversion', '-Wno-missing-field-initializers', '-Werror'],
 ]
 
 /**
