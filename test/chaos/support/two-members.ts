@@ -24,6 +24,7 @@ import { type Sealgate, type Status, startSealgate } from '../../support/sealgat
 import { Site } from '../../support/site.ts'
 import { SoftHsm } from '../../support/softhsm.ts'
 import { type Figures, figures, type Span } from './figures.ts'
+import { watchStolen } from './rounds.ts'
 
 /** Full handshakes a second. Fewer prove the counts on a machine that is busy otherwise; the latencies need all. */
 export const RATE = Number(process.env['SEALGATE_CHAOS_RATE'] ?? 300)
@@ -52,6 +53,8 @@ export interface Outcome<T> extends SteadyResult {
   readonly result: T
   /** Of the event. */
   readonly span: Span
+  /** Share of the machine's processor time that the hypervisor gave to others during it, 0 to 1. */
+  readonly stolen: number
 }
 
 type MemberStatus = Status['hsms'][number]
@@ -205,13 +208,15 @@ export class TwoMembers implements AsyncDisposable {
     const before = await this.#handshakes()
     await vi.waitFor(async () => expect(await this.#handshakes()).toBeGreaterThan(before + RATE / 2), HEAL)
     const fromMs = nowMs()
+    const stolen = watchStolen()
     const result = await event().catch(async (error: unknown) => {
       await load.stop()
       throw error
     })
     const span = { fromMs, toMs: nowMs() }
+    const seen = { result, span, stolen: stolen() }
     await delay(AFTERWARDS_MS) // what the event left behind would show now
-    return { result, span, ...(await load.stop()) }
+    return { ...seen, ...(await load.stop()) }
   }
 
   /**
