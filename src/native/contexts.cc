@@ -224,8 +224,8 @@ SslCtxPtr NewContext(const CryptoLibrary& library, const PolicySpec& policy) {
                              SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | kNoCertificateCompression |
                              (policy.tickets == 0 ? SSL_OP_NO_TICKET : 0));
   // NO_AUTO_CHAIN: the chain is the one configured; building one from a store would cost every handshake.
-  SSL_CTX_set_mode(c, SSL_MODE_ASYNC | SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                          SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_NO_AUTO_CHAIN);
+  SSL_CTX_set_mode(c, SSL_MODE_ASYNC | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                          SSL_MODE_NO_AUTO_CHAIN);
   SSL_CTX_set_read_ahead(c, 1);
   // Resumption is by ticket only; there is no server-side cache to share or to fill.
   SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);

@@ -48,7 +48,10 @@ TlsStream::Result TlsStream::Handshake() {
     // One signature a handshake: from here on nothing suspends, and jobs would only cost.
     SSL_clear_mode(ssl(), SSL_MODE_ASYNC);
   }
-  if (outcome == Result::kDone) CountKeyUpdates();
+  if (outcome == Result::kDone) {
+    CountKeyUpdates();
+    ReleaseBuffers();
+  }
   if (operation_.state() == SignOperation::State::kFailed) failure_ = "signature failed";
   if (SendEgress() == WriteResult::kBroken && outcome != Result::kFailed) {
     failure_ = "connection reset";
@@ -73,6 +76,7 @@ TlsStream::Result TlsStream::Read(std::span<uint8_t> out, size_t* size) {
     outcome = ResultOf(SSL_get_error(ssl(), result));
     break;
   }
+  ReleaseBuffers();
   // Reading may have made OpenSSL answer: a KeyUpdate, an alert.
   if (SendEgress() == WriteResult::kBroken && outcome == Result::kWantRead) {
     failure_ = "connection reset";
@@ -93,6 +97,7 @@ WriteResult TlsStream::Write(std::span<const uint8_t> plaintext) {
     }
     plaintext = plaintext.subspan(n);
   }
+  ReleaseBuffers();
   return SendEgress();
 }
 
@@ -101,6 +106,11 @@ WriteResult TlsStream::Shutdown() {
   if ((SSL_get_shutdown(ssl()) & SSL_SENT_SHUTDOWN) == 0) SSL_shutdown(ssl());
   return SendEgress();
 }
+
+// Of 16 KiB each, for one direction; those that hold part of a record stay. SSL_MODE_RELEASE_BUFFERS does so
+// after every record, also in a handshake: then what a connection keeps for life lands in the gaps, and after
+// a burst of handshakes the allocator can give few of its pages back.
+void TlsStream::ReleaseBuffers() { SSL_free_buffers(ssl()); }
 
 // OpenSSL answers any number of them. After too many the next read of the socket fails.
 void TlsStream::CountKeyUpdates() {

@@ -66,6 +66,7 @@ class TlsStream final {
   static constexpr size_t kUnsentLimit = size_t{128} * 1024;
 
   void CountKeyUpdates();
+  void ReleaseBuffers();
   Result ResultOf(int error);
   WriteResult SendEgress();
 
