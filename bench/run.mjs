@@ -44,7 +44,7 @@ async function measure(rows, settings) {
     for (const row of rows) {
       console.error(row.title)
       measured.rows[row.id] = { ...facts, ...(await row.run(bench)) }
-      // Half an hour is not to be lost with the last row.
+      // What took so long is not to be lost with the last row.
       await writeResults(measured, settings.results ?? LAST_RUN)
     }
     return measured

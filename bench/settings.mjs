@@ -2,6 +2,7 @@
 /** What was asked for on the command line. */
 
 import { parseArgs } from 'node:util'
+import { PEERS } from './peers/peer.mjs'
 
 /** Of the row about memory, unless it is a quick run. */
 export const IDLE_CONNECTIONS = 5000
@@ -52,6 +53,8 @@ export function readSettings(args) {
     },
   })
   const { quick, tables, write, without, results } = values
+  const unknown = without.find((name) => !PEERS.includes(name))
+  if (unknown !== undefined) throw new Error(`no peer ${unknown}; there are: ${PEERS.join(' | ')}`)
   if (quick && write) throw new Error('--quick measures nothing that is worth keeping: leave out --write')
   return {
     rows: positionals,
@@ -60,7 +63,8 @@ export function readSettings(args) {
     rehearsals: quick ? 0 : 1,
     warmUp: quick ? 1 : 2,
     idleConnections: quick ? 200 : IDLE_CONNECTIONS,
-    settleMs: quick ? 100 : 1000,
+    // V8 gives back what it does not need some eight seconds after the last work.
+    settleMs: quick ? 100 : 12_000,
     without: new Set(without),
     tables,
     write,

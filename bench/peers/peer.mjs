@@ -44,6 +44,11 @@ export const STUNNEL_FILE = 'stunnel, key in a file'
 export const NODE_REQUEST = 'node:https + undici request, key in a file'
 export const NODE_STREAM = 'node:https + undici stream, key in a file'
 
+export const PEERS = [
+  ...[SEALGATE, NGINX_ENGINE, NGINX_FILE, NGINX_STREAM, HITCH, STUNNEL_ENGINE, STUNNEL_FILE],
+  ...[NODE_REQUEST, NODE_STREAM],
+]
+
 /**
  * Peers whose key is in the HSM. stunnel relays, the others are HTTP proxies; for a handshake that is the same.
  *

@@ -23,7 +23,7 @@ const SCENARIOS = {
 export const idleMemory = {
   id: 'idle-memory',
   title: 'Memory per idle TLS connection',
-  method: `${IDLE_CONNECTIONS} connections are held: all opened at once, or 64 at a time, or 64 at a time with one keep-alive request each before they idle. PSS of all processes with them, minus PSS before (after a second of warm-up), divided by ${IDLE_CONNECTIONS}. A freshly started server for each measurement; none may drop a connection.`,
+  method: `${IDLE_CONNECTIONS} connections are held: all opened at once, or 64 at a time, or 64 at a time with one keep-alive request each before they idle. PSS of all processes with them, minus PSS before (after a second of warm-up), both after 12 s at rest, divided by ${IDLE_CONNECTIONS}. A freshly started server for each measurement; none may drop a connection.`,
   metrics: {
     base: 'MB without connections',
     burst: 'KB / connection, opened at once',

@@ -98,6 +98,7 @@ test(
 test.each([
   { args: ['--quick', '--write'], says: /--quick measures nothing that is worth keeping/ },
   { args: ['no-such-row'], says: /no row no-such-row; there are: handshake-cpu, / },
+  { args: ['--without', 'ngnix'], says: /no peer ngnix; there are: Sealgate \| nginx, engine:pkcs11 \| / },
   { args: ['--seconds', '0'], says: /--seconds 0: write a whole number/ },
 ])('bench $args says what is wrong before anything is started', async ({ args, says }) => {
   const { status, stderr } = await runTool(nodeUnderTest, [join(checkout, 'bench/run.mjs'), ...args])
