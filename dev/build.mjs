@@ -1,7 +1,7 @@
 // @ts-check
 /** Builds the addon and the program, each only when its sources have changed. */
 
-import { chmodSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { run } from './command.mjs'
 import { nodeHeaders } from './node-headers.mjs'
@@ -41,10 +41,16 @@ export function buildTypeScript() {
     matching: /\.ts$/,
     output: main,
     build: async () => {
-      // A module that was renamed must not live on in the output.
-      rmSync(join(root, 'dist'), { recursive: true, force: true })
-      await run(process.execPath, [TSC, '-p', 'tsconfig.build.json'], { cwd: root })
-      chmodSync(main, 0o755)
+      // Anew, for a module that was renamed must not live on; and beside the old, from which a proxy may run: it starts
+      // hosts and workers from there at any time.
+      const dist = join(root, 'dist')
+      const [next, old] = [`${dist}.next`, `${dist}.old`]
+      for (const folder of [next, old]) rmSync(folder, { recursive: true, force: true })
+      await run(process.execPath, [TSC, '-p', 'tsconfig.build.json', '--outDir', next], { cwd: root })
+      chmodSync(join(next, 'cli/main.js'), 0o755)
+      if (existsSync(dist)) renameSync(dist, old)
+      renameSync(next, dist)
+      rmSync(old, { recursive: true, force: true })
     },
   })
 }
