@@ -40,10 +40,15 @@ export class Http2Listener {
       },
     })
     session.setLocalWindowSize(CONNECTION_WINDOW_BYTES)
+    const goaway = (): void => {
+      // Its client may have left a moment ago, and goaway() throws then.
+      if (!session.destroyed) session.goaway(constants.NGHTTP2_NO_ERROR, MAX_STREAM_ID)
+    }
     connection.farewell = {
+      // After a GOAWAY a client must not ask for anything any more (RFC 9113 §6.8): who has just come may do so once.
       announce: () => {
-        // Its client may have left a moment ago, and goaway() throws then.
-        if (!session.destroyed) session.goaway(constants.NGHTTP2_NO_ERROR, MAX_STREAM_ID)
+        if (connection.latest === undefined) session.once('stream', goaway)
+        else goaway()
       },
       close: () => session.close(),
     }

@@ -3,7 +3,8 @@
  * get a moment for a request that is already on the wire, and nothing is left afterwards.
  */
 
-import { connect as connectHttp2 } from 'node:http2'
+import { once } from 'node:events'
+import { connect as connectHttp2, constants } from 'node:http2'
 import { connect } from 'node:net'
 import { expect, test, vi } from 'vitest'
 import { PATIENCE } from '../../support/patience.ts'
@@ -48,6 +49,29 @@ test('a request that crosses the drain on an idle connection is served, with Con
   expect(before).toContain('Connection: keep-alive')
   expect(during).toContain('Connection: close')
   expect(end).toBe('closed')
+  await drained
+})
+
+test('an HTTP/2 client that comes during the drain may ask before it is told to go', async () => {
+  const finish: (() => void)[] = []
+  await using upstream = await startUpstream((request, response) => {
+    if (request.url === '/slow') finish.push(() => response.end('whole'))
+    else response.end('ok')
+  })
+  await using front = await startFront({ upstreams: { web: [upstream.port] } })
+  const slow = curl(`http://127.0.0.1:${front.http1Port}/slow`)
+  await vi.waitFor(() => expect(finish).toHaveLength(1), PATIENCE)
+  const drained = front.front.drain()
+
+  const session = connectHttp2(`http://127.0.0.1:${front.http2Port}`)
+  const goaway = once(session, 'goaway')
+  await once(session, 'remoteSettings') // what is said to a connection at once comes with them
+  const stream = session.request({ ':path': '/' }).resume()
+
+  expect((await once(stream, 'response'))[0]).toMatchObject({ ':status': 200 })
+  expect((await goaway)[0]).toBe(constants.NGHTTP2_NO_ERROR)
+  for (const end of finish) end()
+  expect(await slow).toMatchObject({ exitCode: 0, stdout: 'whole' })
   await drained
 })
 
