@@ -255,10 +255,13 @@ export class PooledKey implements SigningKey {
     if (job.attemptsMade === 0) {
       holder.member.metrics.waited(job.request.scheme, (nowMs - job.startedAtMs) / 1000)
     }
+    const { late, lastSentAtMs } = job
     this.#send(job, holder, nowMs)
     if (slow !== undefined) {
       job.hedged = true
-      slow.late()
+      job.late = { member: slow, sentAtMs: lastSentAtMs }
+      // Once, also when it is hedged again.
+      if (late?.member !== slow || late.sentAtMs !== lastSentAtMs) slow.late()
     }
     return true
   }
@@ -352,9 +355,13 @@ export class PooledKey implements SigningKey {
     }
     // A host that died says nothing about the next one.
     if (error.code !== 'ERR_HSM_HOST_EXITED') job.noteFailedOn(member)
-    // Who was asked instead may be late as well, and so may whoever is asked next.
-    if (job.attemptsOpen === 0 || member !== job.lastMember) job.hedged = false
-    if (job.attemptsOpen > 0) return
+    if (job.attemptsOpen > 0) {
+      // Who was asked instead may be late as well.
+      if (member !== job.lastMember) job.hedged = false
+      else this.#hedgeFailed(job)
+      return
+    }
+    job.hedged = false
     if (job.abandoned) {
       this.#abandon(job)
       return
@@ -373,10 +380,21 @@ export class PooledKey implements SigningKey {
     this.#pause(job, nowMs)
   }
 
+  /** The one that was late has not answered yet: somebody else is asked instead; if nobody is left, the same, a little later. */
+  #hedgeFailed(job: SignJob): void {
+    const { late } = job
+    if (late === undefined || job.attemptsMade >= MAX_ATTEMPTS) return
+    job.hedged = false
+    job.lastMember = late.member
+    job.lastSentAtMs = late.sentAtMs
+    if (this.#holders.some((holder) => holder.member !== late.member && isOpenTo(job, holder))) return
+    job.pause(performance.now() + pauseMs(job))
+  }
+
   /** Nobody is left to ask: all may be asked again, a little later. */
   #pause(job: SignJob, nowMs: number): void {
     this.#retries.delete(job)
-    job.pause(nowMs + FIRST_PAUSE_MS * 2 ** Math.min(job.attemptsMade, MAX_DOUBLINGS))
+    job.pause(nowMs + pauseMs(job))
     this.#paused.add(job)
   }
 
@@ -388,7 +406,7 @@ export class PooledKey implements SigningKey {
   #hedgeIfLate(job: SignJob, nowMs: number): void {
     const slow = job.lastMember
     const lateMs = nowMs - job.lastSentAtMs
-    if (slow === undefined || lateMs < slow.hedgeDelayMs) return
+    if (slow === undefined || lateMs < slow.hedgeDelayMs || nowMs < job.pausedUntilMs) return
     // When all others are full, a hedge would only take somebody else's place; except for a member that hangs, which is to
     // cost its signatures no more than this delay, and for a single call that does.
     if (!slow.hasAnsweredSince(job.lastSentAtMs) || lateMs >= slow.lostAfterMs) this.#retry(job, nowMs)
@@ -440,6 +458,10 @@ export class PooledKey implements SigningKey {
 /** A member that is up, can do it, and has not failed it. */
 function isOpenTo(job: SignJob, { member, key }: Holder): boolean {
   return !job.hasFailedOn(member) && member.canSign(key, job.ability)
+}
+
+function pauseMs({ attemptsMade }: SignJob): number {
+  return FIRST_PAUSE_MS * 2 ** Math.min(attemptsMade, MAX_DOUBLINGS)
 }
 
 class KeyAttempt implements Attempt {

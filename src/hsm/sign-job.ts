@@ -34,7 +34,9 @@ export class SignJob {
   hedged = false
   lastMember: Member | undefined
   lastSentAtMs = 0
-  /** All members failed it: not to be sent before this time. */
+  /** While `hedged`: the attempt that was late, and is still out. */
+  late: { readonly member: Member; readonly sentAtMs: number } | undefined
+  /** All members that could be asked have failed it: not to be sent before this time. */
   pausedUntilMs = 0
   readonly #resolve: (signature: Uint8Array) => void
   readonly #reject: (error: HsmError) => void

@@ -164,6 +164,26 @@ describe('two members, under load', () => {
     expect(status('hsm-c')).toMatchObject({ inFlight: 1, restarts: 0 })
   })
 
+  test('a member that hangs is hedged again when whoever was asked instead has failed', async () => {
+    const other = new Faults(hsm, 'hsm-c')
+    const hsms = [
+      token.hsmOptions({ name: 'hsm-b', ...faults.options }),
+      token.hsmOptions({ name: 'hsm-c', ...other.options }),
+    ]
+    running = testService({ hsms, keys: [{ label: 'ec', spki }], signing: { timeoutMs: 20_000 } })
+    expect(await running.service.start()).toEqual([])
+    const key = running.service.key(0)
+
+    faults.set('C_Sign hang')
+    other.set('C_Sign rv CKR_FUNCTION_FAILED times 2')
+    const startedMs = performance.now()
+    await key.sign(signRequest(firstScheme(key), { timeoutMs: 20_000 }))
+
+    // At half of the time the host that hangs would be killed.
+    expect(performance.now() - startedMs).toBeLessThan(9_000)
+    expect(status('hsm-b')).toMatchObject({ inFlight: 1, restarts: 0 })
+  })
+
   test('a front process that was held up blames nobody for what has been answered meanwhile', async () => {
     const { service, lines } = await start({ timeoutMs: 10_000 })
     const key = service.key(0)
