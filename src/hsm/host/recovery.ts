@@ -95,11 +95,12 @@ export class Recovery {
   /** @param key that it was asked for; undefined: the wrapping key. */
   #signatureFailed(error: Pkcs11Error, key?: number): void {
     if (this.#state !== 'signing') return
-    const { action } = returnValue(error.rv)
+    const { action, busy } = returnValue(error.rv)
     if (action === 'fail-over') return
     const nowMs = performance.now()
     if (key !== undefined && this.#isItsOwn(key, nowMs)) return
-    const rung = this.#ladder.failed(action, nowMs)
+    // A fresh session has said it again (signer.ts): it is throttled (CKR_OPERATION_ACTIVE of CloudHSM), unless it lasts.
+    const rung = this.#ladder.failed(busy ? 'if-lasting' : action, nowMs)
     if (rung !== undefined) this.#climb(rung, error)
   }
 

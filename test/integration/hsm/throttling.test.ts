@@ -70,6 +70,20 @@ test('a single member with a rate cap signs as much as it may, with fewer reques
   expect((await metrics.hsmThrottled.get()).values[0]?.value).toBeLessThan(signed)
 })
 
+test('a throttled member that calls it an operation that is active is left open', async () => {
+  const { service } = await start(['hsm-b'])
+  const logins = faults.calls('C_Login')
+
+  // As CloudHSM does; a session with an operation left behind says the same, and a fresh one does not.
+  faults.set('C_Sign rv CKR_OPERATION_ACTIVE probability 0.3')
+  const stopMs = performance.now() + 4_000
+  const signed = await signUntil(service.key(0), () => performance.now() > stopMs, 4)
+
+  expect(signed).toBeGreaterThan(50)
+  expect(faults.calls('C_Login')).toBe(logins)
+  expect(status().restarts).toBe(0)
+})
+
 test('one that answers nothing but busy rests at last, and comes back by its test signature', async () => {
   const { service } = await start(['hsm-a', 'hsm-b'])
   let over = false
