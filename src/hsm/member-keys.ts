@@ -32,6 +32,8 @@ interface MemberKey {
   testError: HsmError | undefined
   /** Failures since it signed last, in this state of the member. */
   failures: number
+  /** The same by code point, of schemes that the HSM says it cannot do. */
+  readonly refusals: Map<number, number>
 }
 
 export class MemberKeys {
@@ -51,6 +53,7 @@ export class MemberKeys {
       problem: undefined,
       testError: undefined,
       failures: 0,
+      refusals: new Map(),
     }))
   }
 
@@ -120,9 +123,30 @@ export class MemberKeys {
   }
 
   /** A signature was made with it. */
-  signed(key: number): void {
+  signed(key: number, { codePoint }: SignatureScheme): void {
     const found = this.#keys[key]
-    if (found !== undefined) found.failures = 0
+    if (found === undefined) return
+    found.failures = 0
+    if (found.refusals.size > 0) found.refusals.delete(codePoint)
+  }
+
+  /**
+   * A scheme that it could do when it was tested fails with `ERR_HSM_MECHANISM`. What is signed cannot bring that about: the host
+   * hashes, and knows the mechanism. So a few in a row are as good as a test signature.
+   *
+   * @returns what that has cost: the scheme, or the key, whose last it was.
+   */
+  refused(key: number, scheme: SignatureScheme, error: HsmError): 'scheme' | 'key' | undefined {
+    const found = this.#keys[key]
+    const { codePoint } = scheme
+    if (found === undefined || !found.schemes.has(codePoint) || this.error(key) !== undefined)
+      return undefined
+    const refusals = (found.refusals.get(codePoint) ?? 0) + 1
+    found.refusals.set(codePoint, refusals)
+    if (refusals < FAILURES_TO_SET_ASIDE) return undefined
+    found.refusals.delete(codePoint)
+    this.testFailed(key, scheme, error)
+    return this.error(key) === undefined ? 'scheme' : 'key'
   }
 
   /** A signature failed. @returns true when that has set it aside. */
@@ -144,6 +168,7 @@ export class MemberKeys {
       key.problem = state?.problem ? problemError(this.#hsm, state.problem) : undefined
       key.testError = undefined
       key.failures = 0
+      key.refusals.clear()
     })
   }
 

@@ -428,7 +428,7 @@ export class Member {
     })
     if (attempt.succeeded(signature)) {
       this.#breaker.succeeded(nowMs)
-      this.keys.signed(attempt.key)
+      this.keys.signed(attempt.key, attempt.scheme)
       if (!attempt.test) this.metrics.signed(attempt.scheme, hsmSeconds)
     } else if (!attempt.test) {
       // One is enough: whatever makes wrong signatures must not make any more.
@@ -461,10 +461,24 @@ export class Member {
     ) {
       this.#setAside(attempt.key)
       this.#options.onHealth()
-    }
+    } else if (this.#state === 'up' && error.code === 'ERR_HSM_MECHANISM' && !attempt.test)
+      this.#refused(attempt, error)
     attempt.failed(error)
     this.#sendTests()
     this.#options.onChange(this)
+  }
+
+  /** It says that it cannot do what its test signature has shown: its policy has changed, or a handle is another object's. */
+  #refused({ key, scheme }: Attempt, error: HsmError): void {
+    const lost = this.keys.refused(key, scheme, error)
+    if (lost === undefined) return
+    if (lost === 'scheme') {
+      const text = `${error.message}; it is not asked for ${scheme.name} with this key until it is opened anew`
+      const { uri } = this.keys.wanted(key).message
+      this.#options.log.warn({ hsm: this.name, code: error.code, key: uri, scheme: scheme.name }, text)
+    } else if (this.keys.errors().length === this.keys.count) this.#retire(error)
+    else this.#setAside(key)
+    this.#options.onHealth()
   }
 
   get #wrappingKeyUri(): string {

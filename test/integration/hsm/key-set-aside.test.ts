@@ -8,7 +8,15 @@ import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { WAYS } from '../../../src/hsm/member-life.ts'
 import type { HsmStatus } from '../../../src/hsm/signing-service.ts'
 import { Faults } from '../../support/p11-faults.ts'
-import { eventually, signUntil, stateChanges, type TestService, testService } from '../../support/signing.ts'
+import {
+  eventually,
+  firstScheme,
+  signRequest,
+  signUntil,
+  stateChanges,
+  type TestService,
+  testService,
+} from '../../support/signing.ts'
 import { SoftHsm, type SoftToken } from '../../support/softhsm.ts'
 
 const hsm = new SoftHsm()
@@ -113,6 +121,62 @@ test('a key that fails now and then is not set aside, and one that another membe
   over = true
 
   for (const signed of await Promise.all(load)) expect(signed).toBeGreaterThan(0)
+})
+
+test('a key that the HSM suddenly does not permit to sign is not thought ready, and is found again afterwards', async () => {
+  const { service } = await start(['hsm-b'])
+
+  faults.set(`C_SignInit rv CKR_KEY_FUNCTION_NOT_PERMITTED mechanism ${CKM_ECDSA}`)
+  const failing = Array.from({ length: 4 }, () =>
+    service
+      .key(0)
+      .sign(signRequest(firstScheme(service.key(0))))
+      .catch(() => {}),
+  )
+  await eventually(() => status().keys[0]?.state === 'set-aside', 'the key is set aside')
+  expect(service.key(0).ready).toBe(false)
+  expect(status()).toMatchObject({ state: 'up', keys: [{}, { state: 'ready' }], restarts: 0 })
+
+  faults.clear()
+  await eventually(() => service.key(0).ready, 'the key is back')
+  await Promise.all(failing)
+})
+
+test('a member that suddenly cannot sign with any key is opened anew', async () => {
+  running = testService({ hsms: [member('hsm-b')], keys: keys.slice(0, 1) })
+  const { service } = running
+  expect(await service.start()).toEqual([])
+
+  faults.set('C_SignInit rv CKR_KEY_TYPE_INCONSISTENT')
+  const failing = Array.from({ length: 4 }, () =>
+    service
+      .key(0)
+      .sign(signRequest(firstScheme(service.key(0))))
+      .catch(() => {}),
+  )
+  await eventually(() => status().state !== 'up', 'the member is out of service')
+  await eventually(() => status().restarts === 1 && status().state === 'resting', 'another host has tried')
+  faults.clear()
+
+  await eventually(() => status().state === 'up', 'it is up again')
+  await Promise.all(failing)
+  await service.key(0).sign(signRequest(firstScheme(service.key(0))))
+})
+
+test('a scheme that the HSM suddenly cannot do is not asked of it any more', async () => {
+  const { service, lines } = await start(['hsm-b'])
+  const key = service.key(1)
+  const pss = key.schemes.filter(({ name }) => name.startsWith('rsa_pss'))
+  const [scheme] = pss
+  if (scheme === undefined) throw new Error('the key has no PSS')
+
+  faults.set(`C_SignInit rv CKR_MECHANISM_PARAM_INVALID mechanism ${CKM_RSA_PKCS_PSS}`)
+  for (let tries = 0; tries < 3; tries++)
+    await key.sign(signRequest(scheme, { timeoutMs: 200 })).catch(() => {})
+
+  await eventually(() => !key.schemes.includes(scheme), 'the scheme is gone')
+  expect(key.ready).toBe(true)
+  expect(lines.join()).toContain(`it is not asked for ${scheme.name} with this key`)
 })
 
 test('a test signature that fails once when a member comes up costs its key no more than a moment', async () => {
