@@ -20,8 +20,9 @@ export function normalPrefix(path: string): string {
 
 /**
  * The path as other servers read it; empty when they read it like that anyway. Some take encoded slashes and backslashes for
- * slashes, and who resolves a target as a reference (RFC 3986 §4.2; `new URL(target, base)`) takes what follows two
- * slashes for a host: `//a/b` is `/b` there.
+ * slashes, who resolves a target as a reference (RFC 3986 §4.2; `new URL(target, base)`) takes what follows two slashes for a
+ * host: `//a/b` is `/b` there, and Java's servers drop the parameters of a segment (RFC 3986 §3.3), before or after they decode
+ * it: `/a;x=1/b` is `/a/b` to Tomcat.
  *
  * 'ambiguous': servers disagree about what it names. `/a//../b` is `/b` for one that merges slashes first and `/a/b` for
  * another, a server without dot segments serves `/a/../b` beneath `/a`, Tomcat reads `..;` as `..`, and a fragment, which no
@@ -30,18 +31,30 @@ export function normalPrefix(path: string): string {
 export function otherReadings(target: string): readonly string[] | 'ambiguous' {
   const path = beforeQuery(target)
   if (!UNUSUAL.test(path)) return []
-  const slashes = decoded(path).replace(/%2F|%5C|\\/g, '/')
-  if (/\/\.\.(?:[/;]|$)/.test(slashes) || path.includes('#')) return 'ambiguous'
-  const behindHost = slashes.replace(/^\/{2,}[^/]*/, '')
-  return behindHost === slashes ? [resolved(slashes)] : [resolved(slashes), resolved(behindHost)]
+  const readings = [
+    withSlashes(path),
+    withoutParameters(withSlashes(path)),
+    withSlashes(withoutParameters(path)),
+  ]
+  if (path.includes('#') || readings.some((reading) => /\/\.\.(?:[/;]|$)/.test(reading))) return 'ambiguous'
+  const behindHosts = readings.map((reading) => reading.replace(/^\/{2,}[^/]*/, ''))
+  return [...new Set([...readings, ...behindHosts].map(resolved))]
 }
 
 /** Only a path with one of these can be read in more than one way. */
-const UNUSUAL = /[%\\#]|\/[./]/
+const UNUSUAL = /[%\\#;]|\/[./]/
 
 function beforeQuery(target: string): string {
   const query = target.indexOf('?')
   return query < 0 ? target : target.slice(0, query)
+}
+
+function withSlashes(path: string): string {
+  return decoded(path).replace(/%2F|%5C|\\/g, '/')
+}
+
+function withoutParameters(path: string): string {
+  return path.replace(/;[^/]*/g, '')
 }
 
 function decoded(path: string): string {

@@ -157,6 +157,11 @@ test('a route that requires a certificate does so however its path is spelled', 
     '//x/admin',
     '/\\x/admin',
     '///x/./%61dmin',
+    '/admin;x=1/y',
+    '/;/admin',
+    '/;x/admin/y',
+    '/%3b/admin',
+    '/.;/admin',
   ]
   for (const path of guarded) expect(await status(path), path).toBe(403)
   const ambiguous = [
@@ -170,7 +175,7 @@ test('a route that requires a certificate does so however its path is spelled', 
   for (const path of ambiguous) expect([400, 403], path).toContain(await status(path))
   expect(upstream.requests).toHaveLength(0)
 
-  const open = ['/x%2fadmin', '/%7Ex//y/.', '/ADMIN', '/x?/../admin', '//x//y']
+  const open = ['/x%2fadmin', '/%7Ex//y/.', '/ADMIN', '/x?/../admin', '//x//y', '/x;y/admin']
   for (const path of open) expect(await status(path), path).toBe(200)
   expect(upstream.requests.map(({ url }) => url)).toEqual(open)
 })

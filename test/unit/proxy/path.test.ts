@@ -28,6 +28,14 @@ test('what follows two slashes is a host for some', () => {
   expect(otherReadings('//a')).toEqual(['/a', '/'])
 })
 
+test('a parameter of a segment is none of its name for some', () => {
+  expect(otherReadings('/a;x=1/b?c;d')).toEqual(['/a;x=1/b', '/a/b'])
+  for (const path of ['/;/a/b', '/%3b/a/b', '/a%3Bx/b', '/;x/a;y/b', '/a/.;/b', '/a;%2Fx/b', '/a/%2e;x/b'])
+    expect(otherReadings(path), path).toContain('/a/b')
+  expect(otherReadings('/a;%2F../b')).toBe('ambiguous')
+  expect(normalPath('/a;x=1/b')).toBe('/a;x=1/b')
+})
+
 test('what servers disagree about is ambiguous', () => {
   for (const path of ['/a/..', '/a/../b', '/a%2f%2e%2e', '/a\\..\\b', '/a/..;x/b', '/a#b', '/..'])
     expect(otherReadings(path), path).toBe('ambiguous')
