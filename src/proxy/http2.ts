@@ -18,6 +18,8 @@ export class Http2Downstream implements Downstream {
   #trailers: string[] = []
   #body: RequestBody | undefined
   #givenUp = false
+  /** The response is all there, as far as we are concerned. */
+  #ended = false
   bytesReceived = 0
   observer: DownstreamObserver | undefined
 
@@ -41,7 +43,9 @@ export class Http2Downstream implements Downstream {
       // When END_STREAM has left, Node destroys the stream at once and 'finish' may never come. With its session
       // destroyed as well, what had ended here may not have left.
       const sent = stream.writableFinished || (stream.writableEnded && session?.destroyed === false)
-      this.observer?.onDownstreamClosed(sent && stream.rstCode === constants.NGHTTP2_NO_ERROR)
+      // Node ends the stream by itself as well: of a HEAD request at once, and when the client resets it with NO_ERROR.
+      const whole = this.#ended && sent && stream.rstCode === constants.NGHTTP2_NO_ERROR
+      this.observer?.onDownstreamClosed(whole)
       this.connection.exchangeEnds()
     })
   }
@@ -80,6 +84,7 @@ export class Http2Downstream implements Downstream {
     const waitForTrailers = !head.bodiless && head.contentLength === undefined
     if (waitForTrailers) this.#stream.once('wantTrailers', () => this.#sendTrailers())
     this.#stream.respond(headerObject(head), { endStream: head.bodiless, waitForTrailers })
+    this.#ended = head.bodiless
   }
 
   write(chunk: Buffer): boolean {
@@ -90,6 +95,7 @@ export class Http2Downstream implements Downstream {
 
   end(chunk: Buffer | undefined, trailers: string[]): void {
     this.#trailers = trailers
+    this.#ended = true
     if (!this.#stream.writableEnded) this.#stream.end(chunk)
     if (this.#stream.readableEnded) return
     // What the client still sends of its body is read and thrown away until the response has left. undici destroys the

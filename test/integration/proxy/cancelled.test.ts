@@ -1,0 +1,62 @@
+/** An HTTP/2 client that gives a request up, in ways in which Node ends the stream by itself: it is no answer of ours. */
+
+import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
+import { type ClientHttp2Session, connect } from 'node:http2'
+import { afterEach, expect, test, vi } from 'vitest'
+import { PATIENCE } from '../../support/patience.ts'
+import { type FrontServer, startFront } from './support/front-server.ts'
+import { startUpstream, type TestUpstream } from './support/upstreams.ts'
+
+let front: FrontServer
+let upstream: TestUpstream
+let session: ClientHttp2Session
+
+afterEach(async () => {
+  session.destroy()
+  await front[Symbol.asyncDispose]()
+  await upstream[Symbol.asyncDispose]()
+})
+
+test.each(['GET', 'HEAD'])('%s: reset with NO_ERROR while it waits is no 500', async (method) => {
+  await start(() => {})
+  const stream = session.request({ ':method': method, ':path': '/' })
+  await vi.waitFor(() => expect(upstream.requests).toHaveLength(1), PATIENCE)
+
+  if (method === 'GET') stream.close()
+  else session.destroy()
+
+  await vi.waitFor(() => expect(front.lines).toHaveLength(1), PATIENCE)
+  expect(front.lines[0]).toMatchObject({ status: 499, aborted: true, code: 'ERR_REQUEST_ABORTED' })
+})
+
+test('reset with NO_ERROR in the middle of the answer is not the whole of it', async () => {
+  await start((response) => {
+    response.writeHead(200, { 'content-length': 1_000_000 })
+    response.write(Buffer.alloc(1000))
+  })
+  const stream = session.request({ ':path': '/' })
+  await once(stream, 'data')
+
+  stream.close()
+
+  await vi.waitFor(() => expect(front.lines).toHaveLength(1), PATIENCE)
+  expect(front.lines[0]).toMatchObject({ status: 200, aborted: true, code: 'ERR_REQUEST_ABORTED' })
+})
+
+test.each([200, 204, 304])('HEAD and %i: an answer without a body is a whole one', async (status) => {
+  await start((response) => response.writeHead(status, { 'x-answer': 'yes' }).end())
+  const stream = session.request({ ':method': 'HEAD', ':path': '/' }).resume()
+  expect((await once(stream, 'response'))[0]).toMatchObject({ ':status': status, 'x-answer': 'yes' })
+
+  await vi.waitFor(() => expect(front.lines).toHaveLength(1), PATIENCE)
+  expect(front.lines[0]).toMatchObject({ status })
+  expect(front.lines[0]).not.toHaveProperty('aborted')
+})
+
+async function start(answer: (response: ServerResponse) => void): Promise<void> {
+  upstream = await startUpstream((_request, response) => answer(response))
+  front = await startFront({ upstreams: { web: [upstream.port] } })
+  session = connect(`http://127.0.0.1:${front.http2Port}`)
+  session.on('error', () => {})
+}
