@@ -108,12 +108,19 @@ export class Journal {
     return this.#append('key', { action, ...facts })
   }
 
-  /** The end, and the signature of the checkpoint key over all of it, if there is one. @returns why that was not made. */
-  async close(): Promise<string | undefined> {
+  /**
+   * The end, and the signature of the checkpoint key over all of it, if there is one.
+   *
+   * @param failure what the work threw. After a refused PIN nothing is signed: the checkpoint key is mostly in the same HSM, and its
+   *   login would be one more of the few tries before the token locks itself. The next command's checkpoint covers these records.
+   * @returns why it was not signed.
+   */
+  async close(failure?: unknown): Promise<string | undefined> {
     const place = this.#place
     if (place === undefined) return undefined
     try {
       await this.#append('stop', {})
+      if (failure instanceof SealgateError && failure.code === 'ERR_HSM_PIN') return failure.message
       return await this.#checkpoint()
     } finally {
       await place.file.close()
@@ -174,7 +181,7 @@ export async function withJournal<T>(
     value = await work(journal)
   } catch (error) {
     // Not in the place of the reason.
-    await journal.close().catch(() => {})
+    await journal.close(error).catch(() => {})
     throw error
   }
   return { value, unsigned: await journal.close() }
