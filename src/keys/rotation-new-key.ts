@@ -49,7 +49,13 @@ async function madeBefore(
   name: { readonly label: string; readonly id: string },
 ): Promise<TokenKey> {
   const exists = error instanceof SealgateError && error.code === 'ERR_KEYS_EXISTS'
-  const there = exists ? await find(members, name) : undefined
+  const there = exists
+    ? await find(
+        members,
+        { ...name, spki: null },
+        'give this up (--abort) and begin again with another --label',
+      )
+    : undefined
   if (there === undefined) throw error
   return there
 }

@@ -31,8 +31,13 @@ export async function retire(rotation: Rotation, work: RotationWork): Promise<Ne
     }
   }
   const members = membersOf(rotation, inventory)
-  const there = await find(members, key)
-  if (there !== undefined) {
+  const there = await find(
+    members,
+    key,
+    'destroy it with the tool of the HSM, then end this with --keep-old-key',
+  )
+  if (there === undefined) say(`retired: the old key ${keyNameText(key)} is in the HSM no more`)
+  else {
     await refuseStillUsed(rotation, work, there)
     await input.confirm(there.label === '' ? there.id : there.label)
     await journal.around(
@@ -41,8 +46,8 @@ export async function retire(rotation: Rotation, work: RotationWork): Promise<Ne
       () => onFirst(members, (hsm): Promise<KeyOnToken> => destroyKey(hsm, exactName(there))),
       keyFields,
     )
+    say(`retired: the old key ${keyNameText(key)} was destroyed`)
   }
-  say(`retired: the old key ${keyNameText(key)} was destroyed`)
   return { rotation, ended: true }
 }
 

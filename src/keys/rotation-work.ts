@@ -3,9 +3,9 @@
 import type { KeyInventory } from '../config/key-inventory.ts'
 import { SealgateError } from '../errors.ts'
 import type { HsmOptions } from '../hsm/options.ts'
-import { readStores } from './cluster.ts'
+import { readStores, type Store } from './cluster.ts'
 import type { Journal } from './journal.ts'
-import type { TokenKey } from './key-facts.ts'
+import { keyNameText, type TokenKey } from './key-facts.ts'
 import type { Rotation } from './rotation-state.ts'
 
 export interface RotationInput {
@@ -49,13 +49,38 @@ export function membersOf({ hsms }: Rotation, inventory: KeyInventory): readonly
   )
 }
 
-/** In the first store that shows it. */
+/** Asks all members. @param otherwise what to do when it cannot be said; see `keyAmong`. */
 export async function find(
   members: readonly HsmOptions[],
-  { label, id }: { readonly label: string; readonly id: string },
+  name: Pick<TokenKey, 'label' | 'id' | 'spki'>,
+  otherwise: string,
 ): Promise<TokenKey | undefined> {
-  const stores = await readStores(members)
-  return stores
-    .flatMap(({ members }) => members.flatMap(({ content }) => content.keys))
-    .find((key) => key.kind === 'private' && key.label === label && key.id === id)
+  return keyAmong(await readStores(members), name, otherwise)
+}
+
+/**
+ * In the first store that shows it. Names need not be unique: where the public key is known on both sides, it decides.
+ *
+ * @returns undefined when it is in none. @throws {SealgateError} `ERR_KEYS_ROTATION` when there are too many keys to say so.
+ */
+export function keyAmong(
+  stores: readonly Store[],
+  { label, id, spki }: Pick<TokenKey, 'label' | 'id' | 'spki'>,
+  otherwise: string,
+): TokenKey | undefined {
+  const members = stores.flatMap((store) => store.members)
+  const named = members
+    .flatMap(({ content }) => content.keys)
+    .filter((key) => key.kind === 'private' && key.label === label && key.id === id)
+  const found =
+    named.find((key) => key.spki !== null && key.spki === spki) ??
+    named.find((key) => key.spki === null || spki === null)
+  // The rotation may remember what a token does not show.
+  if (found !== undefined) return { ...found, spki: found.spki ?? spki }
+  const unread = members.find(({ content }) => content.more)
+  if (unread === undefined) return undefined
+  throw new SealgateError(
+    'ERR_KEYS_ROTATION',
+    `hsm "${unread.hsm.name}" holds more keys than are read of it, and ${keyNameText({ label, id })} may be there unseen; nothing was changed: ${otherwise}`,
+  )
 }

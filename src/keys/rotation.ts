@@ -56,7 +56,11 @@ export async function abandon(rotation: Rotation, work: RotationWork): Promise<v
     )
   }
   const { new: made } = rotation
-  const there = await find(membersOf(rotation, work.inventory), made.key)
+  const there = await find(
+    membersOf(rotation, work.inventory),
+    made.key,
+    `destroy it with the tool of the HSM if it is there, then remove ${work.file}`,
+  )
   if (there !== undefined) {
     refuseNamed(rotation, work, there)
     await work.input.confirm(made.key.label)
