@@ -2,9 +2,18 @@
 
 import { rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { isScalar, LineCounter, parseDocument } from 'yaml'
+import {
+  type Alias,
+  type Document,
+  isNode,
+  isScalar,
+  LineCounter,
+  type Node,
+  parseDocument,
+  visit,
+} from 'yaml'
 
-import type { Path } from '../config/document.ts'
+import { type Path, pathText } from '../config/document.ts'
 import { readTextFile } from '../config/files.ts'
 import { loadConfig } from '../config/load.ts'
 import { ConfigError, SealgateError } from '../errors.ts'
@@ -26,11 +35,13 @@ export interface EditedConfig {
 /**
  * Not by writing the document anew: that keeps the comments, but sets the whole file in the library's way.
  *
- * @throws {SealgateError} `ERR_KEYS_ROTATION` when a value is not written where it belongs, e.g. behind an alias.
+ * @throws {SealgateError} `ERR_KEYS_ROTATION` when a value is not written where it belongs, and nowhere else: behind an alias,
+ *   or under an anchor that an alias refers to.
  */
 export function edited(file: string, text: string, edits: readonly Edit[]): EditedConfig {
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, version: '1.2' })
+  const shared = aliases(document)
   const places = edits.map(({ path, value }) => {
     const node: unknown = document.getIn([...path], true)
     if (!isScalar(node) || !node.range) {
@@ -40,7 +51,16 @@ export function edited(file: string, text: string, edits: readonly Edit[]): Edit
       )
     }
     const [start, end] = node.range
-    return { start, end, value: JSON.stringify(value), line: lines.linePos(start).line }
+    const { line } = lines.linePos(start)
+    const alias = aliasOf(document, path, shared)
+    if (alias !== undefined) {
+      const other = lines.linePos(alias.range?.[0] ?? 0).line
+      throw new SealgateError(
+        'ERR_KEYS_ROTATION',
+        `${file}, line ${line}: ${pathText(path)} is under the anchor &${alias.source}, which line ${other} refers to (*${alias.source}): write it out there, or that one would change too; then run this again`,
+      )
+    }
+    return { start, end, value: JSON.stringify(value), line }
   })
   const result = places
     .toSorted((a, b) => b.start - a.start)
@@ -53,6 +73,26 @@ export function edited(file: string, text: string, edits: readonly Edit[]): Edit
     text: result,
     changes: changed.map((line) => ({ line, before: old[line - 1] ?? '', after: after[line - 1] ?? '' })),
   }
+}
+
+/** By what they refer to; of several one. A name may be given to one anchor after the other. */
+function aliases(document: Document): ReadonlyMap<Node, Alias> {
+  const found = new Map<Node, Alias>()
+  visit(document, {
+    Alias: (_, alias) => {
+      const target = alias.resolve(document)
+      if (target !== undefined) found.set(target, alias)
+    },
+  })
+  return found
+}
+
+/** What shows the value at this place somewhere else as well, alone or with all that is around it. */
+function aliasOf(document: Document, path: Path, shared: ReadonlyMap<Node, Alias>): Alias | undefined {
+  const around = Array.from({ length: path.length + 1 }, (_, depth): unknown =>
+    document.getIn(path.slice(0, depth), true),
+  )
+  return around.flatMap((node) => (isNode(node) ? (shared.get(node) ?? []) : []))[0]
 }
 
 /**

@@ -5,22 +5,22 @@ import type { HsmOptions, KeySelector } from '../hsm/options.ts'
 import type { TokenKey } from './key-facts.ts'
 
 /**
+ * What would be without its key if this one were gone. The public key decides where both sides show it: a certificate that is for
+ * this key uses it, whatever its URI names by mistake or by an edit of something else, and one for another key does not.
+ *
  * @param sharing names of all members that show the same token.
- * @returns uses that would find this key there. A certificate whose public key is another one does not use it, even if its URI names it.
  */
 export function usesOf(
   inventory: KeyInventory,
   key: TokenKey,
   sharing: ReadonlySet<string>,
 ): readonly KeyUse[] {
-  return inventory.uses.filter(({ key: options, certificate }) =>
-    options.hsms.some((name) => {
-      if (!sharing.has(name)) return false
-      const selector = options.byHsm?.get(name) ?? options
-      if (!selects(selector, key)) return false
-      return certificate === undefined || key.spki === null || sameKey(certificate.spki, key.spki)
-    }),
-  )
+  return inventory.uses.filter(({ key: options, certificate }) => {
+    const members = options.hsms.filter((name) => sharing.has(name))
+    if (certificate !== undefined && key.spki !== null)
+      return members.length > 0 && sameKey(certificate.spki, key.spki)
+    return members.some((name) => selects(options.byHsm?.get(name) ?? options, key))
+  })
 }
 
 /** Members that name the same token in the same words. What else may be the same only the tokens can tell (cluster.ts). */

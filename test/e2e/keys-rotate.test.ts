@@ -57,6 +57,41 @@ test('with --print nothing is changed, and the change that somebody has made is 
   expect(await owner.untilRetired('--in-force')).toContain('The rotation has ended')
 }, 180_000)
 
+test('a key that two certificates share by an anchor is not switched for one of them, nor destroyed', async () => {
+  await owner.birth()
+  copyFileSync(join(owner.directory, 'www.pem'), join(owner.directory, 'b.pem'))
+  const shared = readFileSync(owner.config, 'utf8').replace(
+    /key: (\{.*\})\n/,
+    'key: &web $1\n  - { chain: b.pem, key: *web }\n',
+  )
+  writeFileSync(owner.config, shared)
+  const www = join(owner.directory, 'www.pem')
+  const begun = await owner.keysJson('rotate', '--certificate', www)
+  await owner.certify(owner.requestFile(), 'second.pem')
+
+  const refused = await owner.refused(['rotate', '--chain', join(owner.directory, 'second.pem')], 69)
+
+  expect(refused).toMatch(
+    /sealgate\.yaml, line \d+: certificates\[0\]\.key\.uri is under the anchor &web, which line \d+ refers to \(\*web\): write it out there/,
+  )
+  expect(readFileSync(owner.config, 'utf8')).toBe(shared)
+  // As somebody does it by hand, and forgets the other one.
+  const { uri, chain } = begun.rotation.new
+  writeFileSync(
+    owner.config,
+    shared.replace('chain: www.pem', `chain: ${chain}`).replace(/"pkcs11:[^"]*"/, `"${uri}"`),
+  )
+  await owner.keys('rotate', '--in-force')
+  const retire = ['rotate', '--retire', '--early', '--confirm', 'www', '--in-force']
+  expect(await owner.refused(retire, 78)).toMatch(/uses the old key "www".* in certificates\[1\]/)
+  await owner.keys('rotate', '--keep-old-key')
+  expect(await owner.refused(['destroy', '--label', 'www', '--confirm', 'www'], 78)).toMatch(
+    /uses the key "www".*: certificates\[1\]/,
+  )
+  const { hsms } = await owner.keysJson('list')
+  expect(hsms[0].keys.map(({ label }: { label: string }) => label)).toContain('www')
+}, 180_000)
+
 test('a rotation that is given up leaves the old key and the configuration', async () => {
   await owner.birth()
   const before = readFileSync(owner.config, 'utf8')

@@ -1,7 +1,7 @@
 /** The last step of a rotation, in a real token: which key it destroys. Needs `dist/`. */
 
 import { expect, test } from 'vitest'
-import type { KeyInventory } from '../../../src/config/key-inventory.ts'
+import type { KeyInventory, KeyUse } from '../../../src/config/key-inventory.ts'
 import { readToken } from '../../../src/keys/jobs.ts'
 import { Journal } from '../../../src/keys/journal.ts'
 import type { TokenKey } from '../../../src/keys/key-facts.ts'
@@ -29,6 +29,34 @@ test.each([
   expect((await readToken(token.hsmOptions())).keys.map((key) => key.type)).toEqual([other])
 })
 
+test('a key stays while a certificate is for it, whatever URI stands beside that', async () => {
+  using softHsm = new SoftHsm()
+  const token = softHsm.addToken('web')
+  generate(token, 'EC:prime256v1')
+  const [old] = (await readToken(token.hsmOptions())).keys
+  const certificate = {
+    file: 'b.pem',
+    chain: [],
+    spki: Buffer.from(old?.spki ?? '', 'base64'),
+    names: [],
+    keyType: 'ec' as const,
+    notAfterMs: 0,
+  }
+  // As when the edit of another certificate has changed it.
+  const key = { label: 'new', id: undefined, uri: 'pkcs11:object=new;type=private', hsms: ['hsm-a'] }
+  const use = { place: 'certificates[1]', path: [], key, chain: 'b.pem', certificate }
+
+  await expect(retired(token, old, [use])).rejects.toMatchObject({
+    code: 'ERR_KEYS_IN_USE',
+    message: expect.stringContaining('certificates[1]'),
+  })
+
+  // Nor does the token have to show the public half.
+  token.deletePublicKey('www')
+  await expect(retired(token, old, [use])).rejects.toMatchObject({ code: 'ERR_KEYS_IN_USE' })
+  expect((await readToken(token.hsmOptions())).keys).toHaveLength(1)
+})
+
 function generate(token: SoftToken, type: string): void {
   token.tool([
     ...['--login', '--pin', token.pin, '--keypairgen', '--key-type', type],
@@ -36,14 +64,18 @@ function generate(token: SoftToken, type: string): void {
   ])
 }
 
-async function retired(token: SoftToken, old: TokenKey | undefined): Promise<Next> {
+async function retired(
+  token: SoftToken,
+  old: TokenKey | undefined,
+  uses: readonly KeyUse[] = [],
+): Promise<Next> {
   if (old === undefined) throw new Error('the token does not show the old key')
   const hsm = token.hsmOptions()
   const inventory: KeyInventory = {
     file: 'sealgate.yaml',
     text: '',
     hsms: [hsm],
-    uses: [],
+    uses,
     admin: undefined,
     audit: undefined,
   }

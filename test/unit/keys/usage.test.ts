@@ -29,9 +29,23 @@ function use(key: Partial<KeyUse['key']>): KeyUse {
   return { place: 'certificates[0]', path: [], key: whole, chain: undefined, certificate: undefined }
 }
 
-function placesOf(uses: readonly KeyUse[], sharing: readonly string[]): number {
+/** A use by a certificate whose public key is this. */
+function certified(spki: string, key: Partial<KeyUse['key']>): KeyUse {
+  const certificate = {
+    file: 'web.pem',
+    chain: [],
+    spki: Buffer.from(spki),
+    names: [],
+    keyType: 'ec' as const,
+    notAfterMs: 0,
+  }
+  return { ...use(key), chain: 'web.pem', certificate }
+}
+
+function placesOf(uses: readonly KeyUse[], sharing: readonly string[], spki?: string): number {
   const inventory: KeyInventory = { file: '', text: '', hsms: [], uses, admin: undefined, audit: undefined }
-  return usesOf(inventory, KEY, new Set(sharing)).length
+  const key = { ...KEY, spki: spki === undefined ? null : Buffer.from(spki).toString('base64') }
+  return usesOf(inventory, key, new Set(sharing)).length
 }
 
 test('a URI uses every key that it names, by label, by id, or by both', () => {
@@ -48,6 +62,15 @@ test('a secret key and a private key of one name are two keys', () => {
 test('a key of the same name in another token is another key', () => {
   expect(placesOf([use({ hsms: ['b'] })], ['a'])).toBe(0)
   expect(placesOf([use({ hsms: ['b'] })], ['a', 'b'])).toBe(1)
+})
+
+test('a certificate uses the key that it is for, whatever its URI names', () => {
+  expect(placesOf([certified('this', { label: 'other' })], ['a'], 'this')).toBe(1)
+  expect(placesOf([certified('that', {})], ['a'], 'this')).toBe(0)
+  expect(placesOf([certified('this', { label: 'other', hsms: ['b'] })], ['a'], 'this')).toBe(0)
+  // A token that does not show the public half: the name has to do.
+  expect(placesOf([certified('this', {})], ['a'])).toBe(1)
+  expect(placesOf([certified('this', { label: 'other' })], ['a'])).toBe(0)
 })
 
 test('the name that a member has of its own decides there', () => {
