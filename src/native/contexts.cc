@@ -226,6 +226,8 @@ SslCtxPtr NewContext(const CryptoLibrary& library, const PolicySpec& policy) {
   // NO_AUTO_CHAIN: the chain is the one configured; building one from a store would cost every handshake.
   SSL_CTX_set_mode(c, SSL_MODE_ASYNC | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                           SSL_MODE_NO_AUTO_CHAIN);
+  // The second choice: see TlsStream::ReleaseBuffers().
+  if (!FreesBuffersSafely(OpenSSL_version_num())) SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS);
   SSL_CTX_set_read_ahead(c, 1);
   // Resumption is by ticket only; there is no server-side cache to share or to fill.
   SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
@@ -306,6 +308,16 @@ SessionBinding Both(const SessionBinding& a, const SessionBinding& b) {
   SessionBinding both = a;
   for (size_t i = 0; i < both.size(); ++i) both[i] ^= b[i];
   return both;
+}
+
+// The first release of each series that has the fix; every later series was born with it.
+bool FreesBuffersSafely(unsigned long openssl_version) {
+  constexpr unsigned long kFixed[] = {0x300000e0, 0x30100060, 0x30200020, 0x30300010};  // 3.0.14 and so on
+  constexpr unsigned long kSeries = 0xfff00000;                                         // major and minor
+  for (const unsigned long fixed : kFixed) {
+    if ((openssl_version & kSeries) == (fixed & kSeries)) return openssl_version >= fixed;
+  }
+  return openssl_version >= 0x30400000;
 }
 
 Contexts::Created Contexts::Create(const CryptoLibrary& library, const std::vector<EndpointSpec>& endpoints,

@@ -26,6 +26,10 @@ using SessionBinding = std::array<uint8_t, 32>;
 // Good where both are the same.
 [[nodiscard]] SessionBinding Both(const SessionBinding& a, const SessionBinding& b);
 
+// An OpenSSL whose SSL_free_buffers() leaves no pointer into what it has freed (CVE-2024-4741). The number is
+// that of the library that runs: OpenSSL_version_num().
+[[nodiscard]] bool FreesBuffersSafely(unsigned long openssl_version);
+
 struct CertificateSpec {
   std::vector<Bytes> chain;  // DER, leaf first
   uint32_t key_id = 0;

@@ -107,10 +107,13 @@ WriteResult TlsStream::Shutdown() {
   return SendEgress();
 }
 
-// Of 16 KiB each, for one direction; those that hold part of a record stay. SSL_MODE_RELEASE_BUFFERS does so
-// after every record, also in a handshake: then what a connection keeps for life lands in the gaps, and after
-// a burst of handshakes the allocator can give few of its pages back.
-void TlsStream::ReleaseBuffers() { SSL_free_buffers(ssl()); }
+// Of 16 KiB each, for one direction; both stay while a record is only partly read. SSL_MODE_RELEASE_BUFFERS
+// does so after every record, also in a handshake: then what a connection keeps for life lands in the gaps,
+// and after a burst of handshakes the allocator can give few of its pages back. Where SSL_free_buffers() is
+// not safe, the contexts have that mode all the same.
+void TlsStream::ReleaseBuffers() {
+  if ((SSL_get_mode(ssl()) & SSL_MODE_RELEASE_BUFFERS) == 0) SSL_free_buffers(ssl());
+}
 
 // OpenSSL answers any number of them. After too many the next read of the socket fails.
 void TlsStream::CountKeyUpdates() {
