@@ -27,6 +27,16 @@ ssize_t SendSome(int fd, std::span<const uint8_t> bytes) {
 
 }  // namespace
 
+// What was sent goes once it is more than what was not: a peer that takes a part each time and never all
+// would make it grow without end.
+void Backlog::Append(std::span<const uint8_t> bytes) {
+  if (start_ > bytes_.size() / 2) {
+    bytes_.erase(bytes_.begin(), bytes_.begin() + static_cast<ptrdiff_t>(start_));
+    start_ = 0;
+  }
+  bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+}
+
 void Backlog::Consume(size_t count) {
   start_ += count;
   if (start_ < bytes_.size()) return;

@@ -13,8 +13,10 @@ class Backlog final {
  public:
   [[nodiscard]] bool empty() const { return start_ == bytes_.size(); }
   [[nodiscard]] std::span<const uint8_t> unsent() const { return std::span(bytes_).subspan(start_); }
-  void Append(std::span<const uint8_t> bytes) { bytes_.insert(bytes_.end(), bytes.begin(), bytes.end()); }
+  void Append(std::span<const uint8_t> bytes);
   void Consume(size_t count);
+  // The memory it holds.
+  [[nodiscard]] size_t capacity() const { return bytes_.capacity(); }
 
  private:
   std::vector<uint8_t> bytes_;
