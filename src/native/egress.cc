@@ -40,7 +40,7 @@ void Backlog::Append(std::span<const uint8_t> bytes) {
 void Backlog::Consume(size_t count) {
   start_ += count;
   if (start_ < bytes_.size()) return;
-  bytes_ = {};
+  std::vector<uint8_t>().swap(bytes_);  // an assigned {} would be an empty list, and keep the memory
   start_ = 0;
 }
 

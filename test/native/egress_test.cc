@@ -35,5 +35,18 @@ TEST(Backlog, OfAPeerThatNeverTakesAllDoesNotGrow) {
   EXPECT_LE(most, 6 * kUnsent);  // as much again that was sent, a piece, and the vector's doubling
 }
 
+TEST(Backlog, HasNoMemoryOnceAllIsSent) {
+  Backlog backlog;
+  backlog.Append(Piece(0));
+  backlog.Append(Piece(1));
+  backlog.Consume(kPiece);
+  EXPECT_FALSE(backlog.empty());
+
+  backlog.Consume(kPiece);
+
+  EXPECT_TRUE(backlog.empty());
+  EXPECT_EQ(backlog.capacity(), size_t{0});
+}
+
 }  // namespace
 }  // namespace sealgate::test
