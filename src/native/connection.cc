@@ -2,6 +2,8 @@
 // Long because it is one state machine: every way into and out of each state stands beside the others.
 #include "connection.h"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -15,9 +17,11 @@ namespace sealgate {
 
 namespace {
 
-// After our FIN: how long the peer may take for its own. Longer than a round trip, short enough to cost
-// nothing.
+// After our FIN: how long the peer may take for its own, from the last sign of life. Longer than a round
+// trip, short enough to cost nothing.
 constexpr uint64_t kLingerMs = 2000;
+// However slowly it reads, however much it still sends (as nginx's lingering_time).
+constexpr uint64_t kLingerMaxMs = 30'000;
 // Drain: a connection that is open but silent may have a request on its way.
 constexpr uint64_t kDrainGraceMs = 1500;
 // A peer that takes nothing for this long is gone (as nginx's send_timeout).
@@ -44,6 +48,12 @@ std::atomic<int64_t>* CounterOf(ListenerState& listener, Connection::State state
       break;
   }
   return nullptr;
+}
+
+// Bytes in our kernel that the peer's has not acknowledged.
+int UnsentBytes(int fd) {
+  int bytes = 0;
+  return ioctl(fd, SIOCOUTQ, &bytes) == 0 ? bytes : 0;
 }
 
 // As HAProxy says it: RSA2048, EC256.
@@ -465,8 +475,10 @@ void Connection::OnDeadline() {
       ReportClosed("no upstream was chosen in time");
       return Close();
     case State::kLingering:
-    case State::kClosed:
+      if (LingersOn()) return RenewLinger();
       return Close();
+    case State::kClosed:
+      return;
   }
 }
 
@@ -474,12 +486,14 @@ void Connection::OnDrain() {
   if (state_ == State::kIdle) SetDeadline(kDrainGraceMs);
 }
 
-// Sends what is left, then FIN, then waits for the peer's end: closing at once while the peer still sends
-// would answer with a reset, and a reset lets the peer's system throw away what it has not read yet.
+// Sends what is left, then FIN, then waits for the peer's end: closing while the peer still sends would
+// answer with a reset, which lets the peer's system throw away what it has not read yet, and ours what it has
+// not sent.
 void Connection::Linger() {
   if (tls_ != nullptr && tls_->Flush() == WriteResult::kBroken) return Close();
+  if (state_ != State::kLingering) linger_end_ = thread_->now() + kLingerMaxMs;
   Enter(State::kLingering);
-  SetDeadline(kLingerMs);
+  if (thread_->now() < linger_end_) RenewLinger();
   if (tls_ != nullptr && tls_->blocked()) return poll_->Watch(UV_WRITABLE);
   Discard();
   if (state_ == State::kClosed) return;  // the peer ended first: closing says all there is to say
@@ -487,10 +501,28 @@ void Connection::Linger() {
   poll_->Watch(UV_READABLE);
 }
 
+// The peer has taken something since the last look and has more to take, or has sent something. One that does
+// neither gets no more time. Sending counts only where a worker has had a request: what a peer says to an
+// upstream of tcp mode that has gone is lost, and the reset is how it learns that.
+bool Connection::LingersOn() const {
+  if (thread_->now() >= linger_end_) return false;
+  const int unsent = UnsentBytes(fd_.get());
+  return (linger_heard_ && receiver_ != nullptr) || (unsent > 0 && unsent < linger_unsent_);
+}
+
+void Connection::RenewLinger() {
+  linger_unsent_ = UnsentBytes(fd_.get());
+  linger_heard_ = false;
+  SetDeadline(std::min(kLingerMs, linger_end_ - thread_->now()));
+}
+
 void Connection::Discard() {
   for (int reads = 0; reads < 4; ++reads) {
     const ssize_t n = recv(fd_.get(), thread_->scratch().data(), thread_->scratch().size(), 0);
-    if (n > 0) continue;
+    if (n > 0) {
+      linger_heard_ = true;
+      continue;
+    }
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return;
     return Close();

@@ -104,6 +104,8 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   void StartRelay(UniqueFd plain, std::span<const uint8_t> first, bool half_close);
   void OnDeadline();
   void Linger();
+  [[nodiscard]] bool LingersOn() const;
+  void RenewLinger();
   void Discard();
   void Close();
 
@@ -121,6 +123,9 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   uint64_t started_ns_;
   uint64_t deadline_ = 0;         // loop time in ms; 0: none
   uint64_t deadline_queued_ = 0;  // the entry in the thread's queue that counts; 0: none
+  uint64_t linger_end_ = 0;       // loop time in ms
+  int linger_unsent_ = 0;         // in the kernel at the last look
+  bool linger_heard_ = false;     // the peer has sent something since
   SocketAddress peer_;
   State state_ = State::kAccepted;
   bool resumed_ = false;

@@ -11,8 +11,10 @@ namespace {
 
 // A client whose first bytes have arrived at a worker.
 struct Exchange {
-  explicit Exchange(Front& front, Worker& worker, int version = TLS1_3_VERSION)
-      : client(front.port(), {.version = version, .alpn = {"http/1.1"}}) {
+  explicit Exchange(Front& front, Worker& worker, int version = TLS1_3_VERSION, bool tiny_window = false)
+      : client(front.port(), {.version = version, .alpn = {"http/1.1"}, .tiny_window = tiny_window}) {
+    // What is read bit by bit must not come as one record.
+    if (tiny_window) SSL_set_tlsext_max_fragment_length(client.ssl(), TLSEXT_max_fragment_length_1024);
     if (!client.Handshake() || !client.Write("GET /")) return;
     if (auto connection = worker.Next()) plain = std::move(*connection);
     EXPECT_EQ(ReadExactly(plain.fd.get(), 5), "GET /");
@@ -144,6 +146,60 @@ TEST(Http, AConnectionThatStaysIdleEndsWithCloseNotify) {
   EXPECT_EQ(client.ReadToEnd(), "");
 
   EXPECT_EQ(client.end(), TlsClient::End::kCloseNotify);
+}
+
+// Where a drain closes an HTTP/2 connection: the client is not through with the last answer, and acknowledges
+// what it reads (WINDOW_UPDATE). Longer than the 2 s that a silent peer gets.
+TEST(Http, ASlowReaderGetsTheLastBytesThoughItSendsMeanwhile) {
+  constexpr size_t kParts = 14;
+  constexpr size_t kPart = 1400;
+  const std::string answer(kParts * kPart, 'a');
+  Front front;
+  Worker worker(front);
+  Exchange exchange(front, worker, TLS1_3_VERSION, true);
+  SendAll(exchange.plain.fd.get(), answer);
+  exchange.plain.fd.reset();
+
+  std::string got;
+  for (size_t part = 0; part < kParts; ++part) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(250));  // the pace of this client
+    // Not before the first 2 s are over: that it reads has to be enough.
+    if (part > kParts * 2 / 3) {
+      EXPECT_TRUE(exchange.client.Write("u"));
+    }
+    got += exchange.client.ReadExactly(kPart);
+  }
+
+  EXPECT_EQ(got.size(), answer.size());
+  EXPECT_EQ(exchange.client.ReadToEnd(), "");
+  EXPECT_EQ(exchange.client.end(), TlsClient::End::kCloseNotify);
+}
+
+// As after an early answer (413, 401) to a request whose body is long.
+TEST(Http, AClientThatGoesOnUploadingAfterTheAnswerIsNotReset) {
+  Front front;
+  Worker worker(front);
+  Exchange exchange(front, worker);
+  SendAll(exchange.plain.fd.get(), "too large");
+  exchange.plain.fd.reset();
+
+  for (int i = 0; i < 14; ++i) {
+    ASSERT_TRUE(exchange.client.Write(std::string(10'000, 'b')));
+    std::this_thread::sleep_for(std::chrono::milliseconds(250));  // the pace of this client
+  }
+
+  EXPECT_EQ(exchange.client.ReadToEnd(), "too large");
+  EXPECT_EQ(exchange.client.end(), TlsClient::End::kCloseNotify);
+}
+
+TEST(Http, AClientThatTakesNothingAfterTheEndIsNotWaitedFor) {
+  Front front;
+  Worker worker(front);
+  Exchange exchange(front, worker, TLS1_3_VERSION, true);
+  SendAll(exchange.plain.fd.get(), std::string(20'000, 'a'));
+  exchange.plain.fd.reset();
+
+  EXPECT_TRUE(Eventually([&] { return front.open_connections() == 0; }, std::chrono::milliseconds(6000)));
 }
 
 TEST(Http, DrainingClosesIdleConnectionsWithCloseNotifyAndLeavesTheOthers) {
