@@ -130,6 +130,7 @@ void Connection::OnTlsReady(int events) {
       if (proxy_header_ != nullptr && !ReadProxyHeader()) return;
       tls_ = TlsStream::Create(fd_.get(), &thread_->egress(), this);
       if (tls_ == nullptr) return OnHandshakeFailed("out of memory");
+      hello_ns_ = uv_hrtime();
       Enter(State::kHandshaking);
       [[fallthrough]];
     case State::kHandshaking:
@@ -157,8 +158,8 @@ void Connection::OnTlsReady(int events) {
   }
 }
 
-// Takes the header and nothing behind it: the rest is OpenSSL's to read. False: there is more to come, or it
-// was no header.
+// Takes the header and nothing behind it: the rest is OpenSSL's to read. False: there is nothing for OpenSSL
+// yet, or it was no header. A balancer may send its header long before the client says anything.
 bool Connection::ReadProxyHeader() {
   for (;;) {
     const std::span<uint8_t> scratch = thread_->scratch();
@@ -180,7 +181,7 @@ bool Connection::ReadProxyHeader() {
     }
     if (proxy_header_->source()) peer_ = *proxy_header_->source();
     proxy_header_.reset();
-    if (TakePlace()) return true;
+    if (TakePlace()) return taken < static_cast<size_t>(n);
     Close();
     return false;
   }
@@ -264,7 +265,7 @@ void Connection::OnHandshakeDone() {
   if (client_authentication() != nullptr) ClientAuthentication::Asked(ssl);
   const size_t version = SSL_version(ssl) == TLS1_3_VERSION ? 1 : 0;
   thread_->stats().handshakes[version][resumed_ ? 1 : 0].fetch_add(1, std::memory_order_relaxed);
-  thread_->stats().handshake_seconds[resumed_ ? 1 : 0].Observe(uv_hrtime() - started_ns_);
+  thread_->stats().handshake_seconds[resumed_ ? 1 : 0].Observe(uv_hrtime() - hello_ns_);
   if (listener_->mode == ListenerMode::kTcp) {
     Enter(State::kRouting);
     poll_->Watch(0);

@@ -121,6 +121,7 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   std::shared_ptr<ListenerState> listener_;
   const Handle handle_;
   uint64_t started_ns_;
+  uint64_t hello_ns_ = 0;         // the first byte of the ClientHello
   uint64_t deadline_ = 0;         // loop time in ms; 0: none
   uint64_t deadline_queued_ = 0;  // the entry in the thread's queue that counts; 0: none
   uint64_t linger_end_ = 0;       // loop time in ms

@@ -205,6 +205,27 @@ TEST(Alpn, WithNothingInCommonEndsInNoApplicationProtocol) {
   EXPECT_TRUE(front.Next<HandshakeFailed>());
 }
 
+// ---- its duration ---------------------------------------------------------------------------------------
+
+// Browsers connect ahead, and so do balancers.
+TEST(HandshakeTime, CountsFromTheFirstByteOfTheClientHello) {
+  constexpr std::chrono::milliseconds kSilence{1000};
+  for (const bool balancer : {false, true}) {
+    Front::Options options;
+    if (balancer) options.proxy_networks = {*Network::Parse("127.0.0.0", 8)};
+    Front front(options);
+    TlsClient client(front.port(),
+                     {.preface = balancer ? "PROXY TCP4 192.0.2.7 198.51.100.1 40000 443\r\n" : ""});
+
+    std::this_thread::sleep_for(kSilence);
+    ASSERT_TRUE(client.Handshake());
+
+    ASSERT_TRUE(Eventually([&] { return front.handshakes(false) == 1; }));
+    EXPECT_TRUE(Eventually([&] { return front.handshake_time().count() > 0; }));
+    EXPECT_LT(front.handshake_time(), kSilence);
+  }
+}
+
 // ---- renegotiation ----------------------------------------------------------------------------------------
 
 TEST(Renegotiation, IsRefusedAndTheConnectionGoesOn) {

@@ -181,6 +181,14 @@ uint64_t Front::handshakes(bool resumed) const {
   return sum;
 }
 
+std::chrono::nanoseconds Front::handshake_time() const {
+  uint64_t sum = 0;
+  for (const auto& thread : terminator_->threads()) {
+    for (const auto& histogram : thread->stats().handshake_seconds) sum += histogram.sum_ns;
+  }
+  return std::chrono::nanoseconds(sum);
+}
+
 uint64_t Front::handshakes_failed() const {
   uint64_t sum = 0;
   for (const auto& thread : terminator_->threads()) sum += thread->stats().handshakes_failed;

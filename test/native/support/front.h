@@ -98,6 +98,7 @@ class Front final {
   }
 
   [[nodiscard]] uint64_t handshakes(bool resumed) const;
+  [[nodiscard]] std::chrono::nanoseconds handshake_time() const;  // of all that were completed
   [[nodiscard]] uint64_t handshakes_failed() const;
   [[nodiscard]] int64_t signatures_pending() const;
   [[nodiscard]] uint64_t signatures_requested() const { return signatures_requested_; }
