@@ -50,6 +50,11 @@ std::atomic<int64_t>* CounterOf(ListenerState& listener, Connection::State state
   return nullptr;
 }
 
+// Of socket(2): out of descriptors or memory.
+bool IsOurShortage(int error) {
+  return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
 // Bytes in our kernel that the peer's has not acknowledged.
 int UnsentBytes(int fd) {
   int bytes = 0;
@@ -361,6 +366,11 @@ void Connection::ConnectNext() {
     route_->poll.reset();
     route_->fd.reset(socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     int error = errno;
+    if (!route_->fd.valid() && IsOurShortage(error)) {
+      // No address is to blame, and none would do better.
+      thread_->main().events.Push(AcceptFailed{listener_->id, ErrnoText(error)});
+      break;
+    }
     if (route_->fd.valid()) {
       SetNoDelay(route_->fd.get());
       if (connect(route_->fd.get(), address.get(), address.size()) == 0 || errno == EINPROGRESS) {

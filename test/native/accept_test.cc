@@ -11,6 +11,7 @@
 
 #include "support/eventually.h"
 #include "support/front.h"
+#include "support/plain_server.h"
 #include "support/tls_client.h"
 
 namespace {
@@ -64,6 +65,31 @@ TEST(Accept, GoesOnWhenThereAreDescriptorsAgain) {
   EXPECT_TRUE(Eventually([&] { return front.listener().handshaking == 1; }));
   TlsClient other(front.port());
   EXPECT_TRUE(other.Handshake());
+}
+
+// A server that is said to have failed is not asked for a while.
+TEST(Accept, HasFailedRatherThanTheUpstreamWhenThereIsNoDescriptorForIt) {
+  PlainServer server;
+  Front front({.mode = ListenerMode::kTcp});
+  front.SetRouting({.addresses = {Loopback(server.port()), Loopback(server.port())}});
+  front.SetAnswer(Answer::kHold);
+  TlsClient client(front.port());
+  client.BeginHandshake();
+  const auto request = front.held.Take();
+  ASSERT_TRUE(request);
+  std::thread handshake([&] { (void)client.Handshake(); });
+
+  {
+    const NoDescriptors scarcity;
+    Front::Sign(*request);
+    const auto failed = front.Next<AcceptFailed>();
+    EXPECT_EQ(failed.value_or(AcceptFailed{}).reason, "Too many open files");
+    EXPECT_TRUE(front.Next<ConnectionClosed>());
+  }
+  handshake.join();
+
+  const auto blamed = [](const Event& event) { return std::holds_alternative<ConnectFailed>(event); };
+  EXPECT_FALSE(front.events.Take(blamed, std::chrono::milliseconds(0)));
 }
 
 TEST(Accept, GoesOnAtOnceAfterAConnectionWhoseNetworkFailed) {
