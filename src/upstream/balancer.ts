@@ -21,19 +21,15 @@ export class Balancer<T> {
 
   /** The server whose turn it is among those not yet tried; undefined when all were. */
   pick(tried: readonly T[]): T | undefined {
-    const count = this.#members.length
-    let resting: T | undefined
-    for (let step = 0; step < count; step++) {
-      const index = (this.#next + step) % count
-      const member = this.#members[index]
-      if (member === undefined || tried.includes(member.server)) continue
-      if (!rests(member)) {
-        this.#next = index + 1
-        return member.server
-      }
-      resting ??= member.server
-    }
-    return resting
+    return this.pickAwake(tried) ?? this.#inTurn((member) => !tried.includes(member.server))?.server
+  }
+
+  /** The same, but none that rests. */
+  pickAwake(tried: readonly T[]): T | undefined {
+    const member = this.#inTurn((candidate) => !tried.includes(candidate.server) && !rests(candidate))
+    if (member === undefined) return undefined
+    this.#next = this.#members.indexOf(member) + 1
+    return member.server
   }
 
   /** Every server once, in the order in which one connection should try them. */
@@ -48,6 +44,15 @@ export class Balancer<T> {
   markFailed(server: T): void {
     const member = this.#members.find((candidate) => candidate.server === server)
     if (member !== undefined) member.restsUntilMs = performance.now() + this.#restMs
+  }
+
+  #inTurn(suits: (member: Member<T>) => boolean): Member<T> | undefined {
+    const count = this.#members.length
+    for (let step = 0; step < count; step++) {
+      const member = this.#members[(this.#next + step) % count]
+      if (member !== undefined && suits(member)) return member
+    }
+    return undefined
   }
 
   /** The fallbacks of one connection do not use up the turns of the next ones. */

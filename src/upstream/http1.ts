@@ -40,10 +40,19 @@ export class HttpUpstream {
     return this.#servers.length
   }
 
-  /** The server whose turn it is; undefined when each was tried or has too many requests waiting. */
+  /**
+   * The server whose turn it is, of those with a free connection if there are any; undefined when each was tried or has too
+   * many requests waiting.
+   */
   pick(tried: readonly HttpServer[]): HttpServer | undefined {
+    const saturated = this.#servers.filter((server) => server.saturated)
+    const free = saturated.length > 0 ? this.#balancer.pickAwake([...tried, ...saturated]) : undefined
+    return free ?? this.#pickAny(tried)
+  }
+
+  #pickAny(tried: readonly HttpServer[]): HttpServer | undefined {
     const server = this.#balancer.pick(tried)
-    return server?.full ? this.pick([...tried, server]) : server
+    return server?.full ? this.#pickAny([...tried, server]) : server
   }
 
   /** The server could not be reached: others are preferred for a while. */
@@ -105,6 +114,11 @@ export class HttpServer {
   get busy(): boolean {
     const { running, pending, queued } = this.#pool.stats
     return running + pending + queued > 0
+  }
+
+  /** Every connection is busy: the next request waits. */
+  get saturated(): boolean {
+    return this.#saturated
   }
 
   /** Every connection is busy and the queue for them is full. */

@@ -223,6 +223,25 @@ for (const [what, args] of [
   })
 }
 
+test('nobody waits for a server whose connections all hang while another has free ones', async () => {
+  await using hung = await startUpstream(() => {})
+  await using upstream = await startUpstream((_request, response) => response.end('served'))
+  await using front = await startFront({
+    upstreams: { web: [hung.port, upstream.port] },
+    upstream: { connections: 1, connectTimeoutMs: 2_000 },
+  })
+  const waiting = curl('--max-time', '30', `http://127.0.0.1:${front.http1Port}/`)
+  await vi.waitFor(() => expect(hung.requests).toHaveLength(1), PATIENCE)
+
+  const outcomes: unknown[] = []
+  for (let request = 0; request < 6; request++)
+    outcomes.push((await curl(`http://127.0.0.1:${front.http1Port}/`)).stdout)
+
+  expect(outcomes).toEqual(Array.from({ length: 6 }, () => 'served'))
+  await front.front.destroy()
+  await waiting
+})
+
 test('a request that gets a connection in time is served, however long the answer takes', async () => {
   await using upstream = await startUpstream((_request, response) => {
     setTimeout(() => response.end('done'), upstream.requests.length === 1 ? 100 : 2_000)
