@@ -91,10 +91,12 @@ export class HttpServer {
   /** `host:port`. */
   readonly address: string
   readonly #pool: Pool
+  readonly #connections: number
   #saturated = false
 
   constructor(server: UpstreamServer, options: UpstreamOptions) {
     this.address = addressText(server.host, server.port)
+    this.#connections = options.connections
     this.#pool = new Pool(`http://${this.address}`, {
       connections: options.connections,
       // Pipelined requests would share the fate of the one in front.
@@ -116,9 +118,12 @@ export class HttpServer {
     return running + pending + queued > 0
   }
 
-  /** Every connection is busy: the next request waits. */
+  /**
+   * Every connection is busy: the next request waits. Counted, not remembered: one that is passed over gets
+   * no request that would correct what is remembered of it.
+   */
   get saturated(): boolean {
-    return this.#saturated
+    return this.#saturated && this.#pool.stats.size >= this.#connections
   }
 
   /** Every connection is busy and the queue for them is full. */

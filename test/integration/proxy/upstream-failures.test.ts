@@ -224,7 +224,8 @@ for (const [what, args] of [
 }
 
 test('nobody waits for a server whose connections all hang while another has free ones', async () => {
-  await using hung = await startUpstream(() => {})
+  const finish: (() => void)[] = []
+  await using hung = await startUpstream((_request, response) => finish.push(() => response.end('late')))
   await using upstream = await startUpstream((_request, response) => response.end('served'))
   await using front = await startFront({
     upstreams: { web: [hung.port, upstream.port] },
@@ -238,8 +239,13 @@ test('nobody waits for a server whose connections all hang while another has fre
     outcomes.push((await curl(`http://127.0.0.1:${front.http1Port}/`)).stdout)
 
   expect(outcomes).toEqual(Array.from({ length: 6 }, () => 'served'))
-  await front.front.destroy()
-  await waiting
+
+  for (const end of finish.splice(0)) end()
+  expect(await waiting).toMatchObject({ stdout: 'late' })
+  const next = [1, 2].map(() => curl(`http://127.0.0.1:${front.http1Port}/`))
+  await vi.waitFor(() => expect(finish).toHaveLength(1), PATIENCE)
+  for (const end of finish) end()
+  expect((await Promise.all(next)).map(({ stdout }) => stdout).sort()).toEqual(['late', 'served'])
 })
 
 test('a request that gets a connection in time is served, however long the answer takes', async () => {
