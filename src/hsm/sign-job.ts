@@ -34,7 +34,7 @@ export class SignJob {
   hedged = false
   lastMember: Member | undefined
   lastSentAtMs = 0
-  /** While `hedged`: the attempt that was late, and is still out. */
+  /** The attempt that was late when another member was asked last; still out while `hedged`. */
   late: { readonly member: Member; readonly sentAtMs: number } | undefined
   /** All members that could be asked have failed it: not to be sent before this time. */
   pausedUntilMs = 0
