@@ -257,7 +257,7 @@ export const ERROR_REFERENCE = {
     cure: 'Add a route without `match` at the end to serve the rest.',
   },
   ERR_REQUEST_ABORTED: {
-    means: 'The client left before the answer was complete.',
-    cure: 'None on this side.',
+    means: 'The answer was cut off: the client left, or the proxy stopped and waited no longer.',
+    cure: 'None on this side; a longer `drain_timeout` where the proxy cut it off.',
   },
 } as const satisfies Record<ErrorCode, { means: string; cure: string }>

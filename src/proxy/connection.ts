@@ -26,6 +26,7 @@ export class Connection {
   #open = 0
   #latest: Downstream | undefined
   #state: 'serving' | 'draining' | 'closing' = 'serving'
+  #cutOff = false
 
   /** @param options.reset makes TLS end the connection with a TCP reset. */
   constructor(options: {
@@ -52,6 +53,11 @@ export class Connection {
   /** The next response should be the last (HTTP/1.x: `Connection: close`). */
   get isDraining(): boolean {
     return this.#state !== 'serving'
+  }
+
+  /** We have ended it, whatever was under way: nobody waits any longer. */
+  get isCutOff(): boolean {
+    return this.#cutOff
   }
 
   /** The exchange that began last; it may have ended. */
@@ -86,5 +92,11 @@ export class Connection {
     if (this.socket.destroyed) return
     this.#reset(this.facts.handle)
     this.socket.destroy()
+  }
+
+  /** As `abort()`, because the proxy stops. */
+  cutOff(): void {
+    this.#cutOff = true
+    this.abort()
   }
 }

@@ -166,10 +166,15 @@ export class Exchange implements Dispatcher.DispatchHandler, DownstreamObserver 
     clearTimeout(this.#waitTimer)
     const upstreamBusy = this.#state === 'waiting' || this.#state === 'responding'
     this.#state = 'closed'
-    if (!complete) this.#failure ??= new RequestError('ERR_REQUEST_ABORTED', 'the client left before the end')
+    if (!complete) this.#failure ??= this.#brokenOff()
     if (this.#status === 0) this.#status = httpStatus(this.#failure)
     if (upstreamBusy) this.#abortUpstream?.(this.#failure ?? new Error('nobody waits for the response'))
     this.#record(complete)
+  }
+
+  #brokenOff(): RequestError {
+    const who = this.#options.downstream.connection.isCutOff ? 'the proxy stopped' : 'the client left'
+    return new RequestError('ERR_REQUEST_ABORTED', `${who} before the end`)
   }
 
   /** The request stays in undici's queue, where it is the server's no more: onConnect() takes it back. */

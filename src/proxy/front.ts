@@ -6,6 +6,7 @@
  */
 
 import type { Socket } from 'node:net'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics/metrics.ts'
@@ -137,11 +138,16 @@ export class HttpFront {
     return this.#drained
   }
 
-  /** Closes everything now. Idempotent. */
+  /** Closes everything now, and ends when each request that was cut off is recorded. Idempotent. */
   async destroy(): Promise<void> {
     this.#state = 'destroyed'
-    for (const connection of this.#connections) connection.abort()
+    const closed = [...this.#connections].map(
+      ({ socket }) => new Promise((resolve) => socket.once('close', resolve)),
+    )
+    for (const connection of this.#connections) connection.cutOff()
     for (const listener of this.#http1.values()) listener.close()
+    await Promise.all(closed)
+    await nextTurn() // HTTP/2 streams close after their socket
     const upstreams = [...this.#upstreams.values()].map(({ upstream }) => upstream)
     await Promise.all([...upstreams, ...this.#leaving].map((upstream) => upstream.destroy()))
   }

@@ -114,6 +114,8 @@ test('at the drain timeout what is still open is cut off, and the log says how m
   expect((await endless).status).not.toBe(0)
   const line = sealgate.lines.find(({ msg }) => msg?.startsWith('drain timeout'))
   expect(line).toMatchObject({ level: 'warn', connections: 1 })
+  const request = sealgate.lines.find(({ requestId }) => requestId !== undefined)
+  expect(request).toMatchObject({ aborted: true, reason: 'the proxy stopped before the end' })
 })
 
 test('a second TERM stops now, with the status a shell shows for it', async () => {
@@ -130,6 +132,7 @@ test('a second TERM stops now, with the status a shell shows for it', async () =
   sealgate.signal('SIGTERM')
 
   expect(await sealgate.ended).toEqual({ status: 128 + 15, signal: null })
+  expect(sealgate.lines).toContainEqual(expect.objectContaining({ code: 'ERR_REQUEST_ABORTED' }))
   await untilEnded(children, WAIT.timeout)
   expect((await endless).status).not.toBe(0)
 })

@@ -94,16 +94,29 @@ test('idle connections of both protocols are closed after a moment', async () =>
   await Promise.all([first, second])
 })
 
-test('destroy ends everything now, twice as well as once', async () => {
-  await using upstream = await startUpstream(() => {})
+test('destroy ends everything now, twice as well as once, and each request that it cuts off is recorded', async () => {
+  await using upstream = await startUpstream((request, response) => {
+    if (request.url !== '/waiting') response.write('endless')
+  })
   await using front = await startFront({ upstreams: { web: [upstream.port] } })
-  const request = curl(`http://127.0.0.1:${front.http1Port}/`)
-  await vi.waitFor(() => expect(upstream.requests).toHaveLength(1), PATIENCE)
+  const requests = [
+    curl(`http://127.0.0.1:${front.http1Port}/waiting`),
+    curl(`http://127.0.0.1:${front.http1Port}/endless`),
+    curl('--http2-prior-knowledge', `http://127.0.0.1:${front.http2Port}/endless`),
+  ]
+  await vi.waitFor(() => expect(upstream.requests).toHaveLength(3), PATIENCE)
 
   await Promise.all([front.front.destroy(), front.front.destroy()])
 
-  expect((await request).exitCode).not.toBe(0)
-  await vi.waitFor(() => expect(front.front.connections).toBe(0), PATIENCE)
+  expect(front.front.connections).toBe(0)
+  expect(front.lines).toHaveLength(3)
+  for (const line of front.lines)
+    expect(line).toMatchObject({
+      aborted: true,
+      code: 'ERR_REQUEST_ABORTED',
+      reason: 'the proxy stopped before the end',
+    })
+  for (const request of requests) expect((await request).exitCode).not.toBe(0)
 })
 
 test('each request is counted once, under its status or as aborted', async () => {

@@ -63,7 +63,9 @@ export async function startFront(options: {
     stallTimeoutMs: options.stallTimeoutMs ?? 60_000,
     reset: (handle) => {
       resets.push(handle)
-      sockets.get(handle)?.resetAndDestroy()
+      const socket = sockets.get(handle)
+      // While its FIN waits to leave, Node can reset nothing, and the socket would never close.
+      if (socket?.writableEnded !== true || socket.writableFinished) socket?.resetAndDestroy()
     },
   })
 
