@@ -1,11 +1,11 @@
 /** `sealgate keys destroy` */
 
-import type { KeyInventory } from '../config/key-inventory.ts'
 import { SealgateError } from '../errors.ts'
+import type { HsmOptions } from '../hsm/options.ts'
 import { isSameToken, readStores, type Store } from '../keys/cluster.ts'
 import { destroyKey, readToken } from '../keys/jobs.ts'
 import { keyFields, withJournal } from '../keys/journal.ts'
-import { exactName, type KeyName, keyNameText, type TokenKey } from '../keys/key-facts.ts'
+import { exactName, type KeyName, keyNameText, type TokenFacts, type TokenKey } from '../keys/key-facts.ts'
 import { rotationsThatNeed } from '../keys/rotation-state.ts'
 import { usesOf } from '../keys/usage.ts'
 import { ask } from './ask.ts'
@@ -88,7 +88,12 @@ async function refuseUsed(
   folder: string | undefined,
 ): Promise<void> {
   if (inventory === undefined) return
-  const sharing = await membersOf(store, inventory)
+  const possible = usesOf(inventory, key, new Set(inventory.hsms.map(({ name }) => name)))
+  const members = new Set(possible.flatMap((use) => use.key.hsms))
+  const sharing = await membersOf(
+    store,
+    inventory.hsms.filter(({ name }) => members.has(name)),
+  )
   const uses = usesOf(inventory, key, sharing)
   if (uses.length > 0) {
     const places = uses
@@ -108,19 +113,28 @@ async function refuseUsed(
   }
 }
 
-/** All names under which the configuration reaches this store; one that cannot be asked counts: better refused once too often. */
-async function membersOf(store: Store, inventory: KeyInventory): Promise<ReadonlySet<string>> {
-  const names = new Set(store.members.map(({ hsm }) => hsm.name))
-  const modules = new Set(store.members.map(({ hsm }) => hsm.module))
-  for (const hsm of inventory.hsms) {
-    if (names.has(hsm.name) || !modules.has(hsm.module)) continue
-    const token = await readToken(hsm).then(
-      (content) => content.token,
-      () => undefined,
-    )
-    if (token === undefined || isSameToken(token, store.token)) names.add(hsm.name)
+/**
+ * Which of them reach this store: also over another module, or by other words. One that cannot be asked counts: better refused
+ * once too often.
+ *
+ * @throws {SealgateError} `ERR_HSM_PIN`: the checkpoint that follows might try that PIN again.
+ */
+async function membersOf(store: Store, hsms: readonly HsmOptions[]): Promise<ReadonlySet<string>> {
+  const known = new Set(store.members.map(({ hsm }) => hsm.name))
+  const names = new Set<string>()
+  for (const hsm of hsms) {
+    if (known.has(hsm.name) || (await showsToken(hsm, store.token))) names.add(hsm.name)
   }
   return names
+}
+
+async function showsToken(hsm: HsmOptions, token: TokenFacts): Promise<boolean> {
+  try {
+    return isSameToken((await readToken(hsm)).token, token)
+  } catch (error) {
+    if (error instanceof SealgateError && error.code === 'ERR_HSM_PIN') throw error
+    return true
+  }
 }
 
 async function refuseUnconfirmed(key: TokenKey, store: Store, confirm: string | undefined): Promise<void> {

@@ -2,7 +2,7 @@
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { KeyOwner } from '../support/key-owner.ts'
@@ -174,6 +174,30 @@ test('a wrong PIN is tried once, though two members lead to the token', async ()
   expect(stderr.match(/tried once/g)).toHaveLength(2)
   // Two members say so, from one attempt: the second has the words of the first.
   expect(stderr.match(/hsm "hsm-a"/g)).toHaveLength(2)
+})
+
+test('a key is in use also where another module leads to its token', async () => {
+  const module = join(owner.directory, 'another.so')
+  copyFileSync(owner.softHsm.module, module)
+  await owner.birth()
+  const { pinFile } = owner.token
+  owner.writeConfig('', { module, pinFile })
+  const destroy = ['destroy', '--hsm', 'hsm-a', '--label', 'www', '--confirm', 'www']
+
+  expect(await owner.refused(destroy, 78)).toMatch(/uses the key "www".*certificates\[0\]/)
+
+  // It cannot be asked, and counts.
+  writeFileSync(module, 'no module')
+  expect(await owner.refused(destroy, 78)).toMatch(/uses the key "www".*certificates\[0\]/)
+
+  // Of what nothing uses nobody else is asked.
+  await owner.keys('generate', '--hsm', 'hsm-a', '--label', 'old')
+  await owner.keys('destroy', '--hsm', 'hsm-a', '--label', 'old', '--confirm', 'old')
+
+  const wrongPin = join(owner.directory, 'wrong.pin')
+  writeFileSync(wrongPin, 'wrong\n')
+  owner.writeConfig('', { module: owner.softHsm.module, pinFile: wrongPin })
+  expect(await owner.refused(destroy, 69)).toMatch(/hsm "hsm-b".*refused the PIN .*tried once/)
 })
 
 test.each([

@@ -32,17 +32,22 @@ export class KeyOwner implements Disposable {
     this.writeConfig()
   }
 
-  /** Two members on one token; the certificate is not there yet. */
-  writeConfig(more = ''): void {
-    const hsm = `{ module: ${this.softHsm.module}, token: web, pin: { file: ${this.token.pinFile} }, env: { SOFTHSM2_CONF: ${this.softHsm.conf} } }`
+  /**
+   * Two members on one token; the certificate is not there yet.
+   * @param b how hsm-b reaches the token, if otherwise; with it, hsm-b alone is to sign.
+   */
+  writeConfig(more = '', b?: { readonly module: string; readonly pinFile: string }): void {
+    const hsm = (module: string, pinFile: string): string =>
+      `{ module: ${module}, token: web, pin: { file: ${pinFile} }, env: { SOFTHSM2_CONF: ${this.softHsm.conf} } }`
+    const { module, pinFile } = { module: this.softHsm.module, pinFile: this.token.pinFile }
     writeFileSync(
       this.config,
       `hsms:
-  hsm-a: ${hsm}
-  hsm-b: ${hsm}
+  hsm-a: ${hsm(module, pinFile)}
+  hsm-b: ${hsm(b?.module ?? module, b?.pinFile ?? pinFile)}
 certificates:
   - chain: www.pem # the site
-    key: { uri: "pkcs11:object=www;type=private", hsms: [hsm-a, hsm-b] }
+    key: { uri: "pkcs11:object=www;type=private", hsms: ${b === undefined ? '[hsm-a, hsm-b]' : '[hsm-b]'} }
 listeners:
   - { address: "127.0.0.1:0", protocol: http, upstream: app }
 upstreams: { app: { servers: ["http://127.0.0.1:${this.#ports.upstream}"] } }
