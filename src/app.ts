@@ -21,7 +21,7 @@ import type { ServiceKey } from './hsm/signing-service.ts'
 import { type OpenListener, openListener } from './listening.ts'
 import { createLog, type Log } from './log.ts'
 import { exposition } from './metrics/exposition.ts'
-import { createMetrics } from './metrics/metrics.ts'
+import { createMetrics, setTo } from './metrics/metrics.ts'
 import { tlsMetrics } from './metrics/tls-metrics.ts'
 import { loadAddon } from './native/addon.ts'
 import { tcpRoutingState, tlsState, workerOptions } from './part-states.ts'
@@ -85,6 +85,7 @@ class RunningApp implements App {
   readonly #options: StartOptions
   readonly #log: Log
   readonly #flush: () => void
+  readonly #lostLines: () => number
   readonly #metrics = createMetrics()
   readonly #certificates: Certificates
   readonly #auditedKeys = new WeakMap<ServiceKey, AuditedKey>()
@@ -118,9 +119,10 @@ class RunningApp implements App {
     this.failed.catch(() => {}) // whoever has started it decides whether to listen
     this.#fail = fail
     this.#options = options
-    const { log, flush } = createLog({ level: config.log.level })
+    const { log, flush, lostLines } = createLog({ level: config.log.level })
     this.#log = log
     this.#flush = flush
+    this.#lostLines = lostLines
     this.#certificates = new Certificates(config, {
       log,
       metrics: this.#metrics,
@@ -413,6 +415,7 @@ class RunningApp implements App {
   async #exposition(): Promise<string> {
     if (this.#tls !== undefined)
       showOwnTicketKeys(this.#metrics, this.#tls.ownTicketKeys, this.#sharedTickets)
+    setTo(this.#metrics.logLinesLost, this.#lostLines())
     const own = await this.#metrics.registry.getMetricsAsJSON()
     const workers = (await this.#workers?.metrics()) ?? []
     const listenerName = (id: number): string => this.#config.listeners[id]?.name ?? String(id)

@@ -24,7 +24,9 @@ export class LogOutput {
   /** Of whole lines. */
   readonly #batches: Batch[] = []
   #queuedBytes = 0
+  /** Since a line last told of them. */
   #lost = 0
+  #lostInAll = 0
   /** Of the first batch, from when it is written first: what is left of it. */
   #chunk: Buffer | undefined
   /** Milliseconds of the monotonic clock; undefined: no asynchronous write is under way. */
@@ -36,12 +38,18 @@ export class LogOutput {
     this.#options = options
   }
 
+  /** Lines that were not taken, since the start. */
+  get lostLines(): number {
+    return this.#lostInAll
+  }
+
   write(line: string): void {
     const bytes = Buffer.byteLength(line)
     if (this.#queuedBytes === 0) this.#tellLost()
     // Once a line is lost, so is all until the queue is empty: one gap, and it is told.
     if (this.#lost > 0 || this.#queuedBytes + bytes > MAX_QUEUED_BYTES) {
       this.#lost += 1
+      this.#lostInAll += 1
       return
     }
     const atOnce = this.#options.mode === 'at once'

@@ -280,6 +280,12 @@ export function createMetrics() {
       registers,
     }),
 
+    logLinesLost: new Counter({
+      name: 'sealgate_log_lines_lost_total',
+      help: 'Log lines, of requests too, that standard output did not take and nobody will see.',
+      registers,
+    }),
+
     ocspStapled: new Gauge({
       name: 'sealgate_ocsp_stapled',
       help: '1 while an OCSP response is in force for the certificate, 0 while there is none.',
@@ -334,4 +340,10 @@ export function createMetrics() {
       registers,
     }),
   }
+}
+
+/** What is counted elsewhere, shown at a scrape. */
+export function setTo(counter: Counter, value: number): void {
+  counter.reset()
+  counter.inc(value)
 }

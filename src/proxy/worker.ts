@@ -7,14 +7,14 @@
 import { Socket } from 'node:net'
 import { parentPort, workerData } from 'node:worker_threads'
 import { createAccessLog } from '../log.ts'
-import { createMetrics } from '../metrics/metrics.ts'
+import { createMetrics, setTo } from '../metrics/metrics.ts'
 import { loadAddon, type NativeEstablished } from '../native/addon.ts'
 import { HttpFront, type HttpFrontState } from './front.ts'
 import type { FromWorker, ToWorker, WorkerOptions } from './messages.ts'
 
 const initial: WorkerOptions = workerData
 const metrics = createMetrics()
-const { log, flush } = createAccessLog()
+const { log, flush, lostLines } = createAccessLog()
 const { ConnectionReceiver } = loadAddon()
 const receiver = new ConnectionReceiver(accept)
 const front = new HttpFront({
@@ -51,6 +51,7 @@ function accept(fd: number, facts: NativeEstablished): void {
 }
 
 async function answerMetrics(request: number): Promise<void> {
+  setTo(metrics.logLinesLost, lostLines())
   post({ type: 'metrics', request, metrics: await metrics.registry.getMetricsAsJSON() })
 }
 

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest'
 import { startUpstream, type TestUpstream } from '../integration/proxy/support/upstreams.ts'
 import { freePort } from '../support/free-port.ts'
+import { MetricsPage } from '../support/metrics-page.ts'
 import { nodeUnderTest } from '../support/npm-start.ts'
 import { program } from '../support/sealgate.ts'
 import { Site } from '../support/site.ts'
@@ -42,10 +43,14 @@ afterAll(async () => {
  * Serves, says that it does, and ends in its order.
  *
  * @param stdout `pipe`: one end of a socket pair, which Node makes, and nobody reads the other one.
- * @param before a command of the shell with the same standard output.
+ * @param before a command of the shell with the same standard output. @param meanwhile done while it serves.
  * @returns standard error.
  */
-async function servesWith(stdout: number | 'pipe', before = ':'): Promise<string> {
+async function servesWith(
+  stdout: number | 'pipe',
+  before = ':',
+  meanwhile: () => Promise<void> = async () => {},
+): Promise<string> {
   const run = ['-c', `${before}; exec "$@"`, 'sh', nodeUnderTest, program, 'run', '--config', file]
   const started = spawn('sh', run, { stdio: ['ignore', stdout, 'pipe'] })
   child = started
@@ -66,6 +71,7 @@ async function servesWith(stdout: number | 'pipe', before = ':'): Promise<string
     // Longer than lines are buffered: the next request comes after they could not be written.
     await new Promise((resolve) => setTimeout(resolve, 300))
   }
+  await meanwhile()
   expect((await fetch(ready)).status).toBe(200)
   const beganMs = performance.now()
   started.kill('SIGTERM')
@@ -74,9 +80,20 @@ async function servesWith(stdout: number | 'pipe', before = ':'): Promise<string
   return stderr
 }
 
-test('a device that is full', async () => {
+test('a device that is full, and what it did not take is counted', async () => {
   const full = openSync('/dev/full', 'w')
-  expect(await servesWith(full)).toBe('')
+  const lost = async (): Promise<number> => {
+    const metrics = await fetch(`http://127.0.0.1:${ports.admin}/metrics`)
+    return new MetricsPage(await metrics.text()).sum('sealgate_log_lines_lost_total')
+  }
+  const meanwhile = async (): Promise<void> => {
+    expect(await lost()).toBe(0)
+    // On one connection, and with that in one thread: more than it keeps.
+    const url = `https://localhost:${ports.web}/${'long'.repeat(2_000)}[1-200]`
+    await curl('--silent', '--output', '/dev/null', '--cacert', site.ca, url)
+    expect(await lost()).toBeGreaterThan(0)
+  }
+  expect(await servesWith(full, ':', meanwhile)).toBe('')
   closeSync(full)
 })
 

@@ -79,6 +79,7 @@ test.each(MODES)('%s: a pipe that nobody reads costs lines and no time; then it 
     .split('\n')
     .map((each) => JSON.parse(each))
   const { lost } = lines.at(-1)
+  expect(output.lostLines).toBe(lost)
   expect(lines.slice(0, -1).map((each) => Number(each.line))).toEqual(
     Array.from({ length: TOO_MANY - lost }, (_, index) => index),
   )
