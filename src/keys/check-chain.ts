@@ -1,6 +1,6 @@
 /** Whether a certificate that has arrived is the one that was waited for. */
 
-import { X509Certificate } from 'node:crypto'
+import { type KeyObject, X509Certificate } from 'node:crypto'
 
 import { readCertificateFile } from '../config/certificate-file.ts'
 import { SealgateError } from '../errors.ts'
@@ -40,7 +40,7 @@ export function checkChain(file: string, expected: ChainExpectation): CheckedCha
     )
   }
   const chain = certificate.chain.map((der) => new X509Certificate(der))
-  refuseForgedLinks(file, chain)
+  warnings.push(...checkLinks(file, chain))
   refuseOutOfDate(file, chain)
   if (!Buffer.from(expected.spki, 'base64').equals(certificate.spki)) {
     throw fault(
@@ -58,15 +58,30 @@ export function checkChain(file: string, expected: ChainExpectation): CheckedCha
   return { certificate, pem: certificate.chain.map((der) => pem('CERTIFICATE', der)).join(''), warnings }
 }
 
-/** Names may fit where signatures do not: two CAs of one name, an intermediate that was issued anew. */
-function refuseForgedLinks(file: string, chain: readonly X509Certificate[]): void {
+/** Names may fit where signatures do not: two CAs of one name, an intermediate that was issued anew. @returns warnings. */
+function checkLinks(file: string, chain: readonly X509Certificate[]): string[] {
+  const warnings: string[] = []
   for (const [index, certificate] of chain.entries()) {
     const issuer = chain[index + 1]
     if (issuer === undefined || certificate.issuer !== issuer.subject) continue
-    if (certificate.verify(issuer.publicKey)) continue
-    throw fault(
-      `certificate ${index + 1} in ${file} is not signed by certificate ${index + 2}, although that has its issuer's name: ask the CA for the right intermediate`,
-    )
+    const key = publicKeyOf(issuer)
+    if (key === undefined)
+      warnings.push(
+        `certificate ${index + 2} in ${file} has a public key of a kind OpenSSL does not know: whether it has signed certificate ${index + 1} was not looked at`,
+      )
+    else if (!certificate.verify(key))
+      throw fault(
+        `certificate ${index + 1} in ${file} is not signed by certificate ${index + 2}, although that has its issuer's name: ask the CA for the right intermediate`,
+      )
+  }
+  return warnings
+}
+
+function publicKeyOf(certificate: X509Certificate): KeyObject | undefined {
+  try {
+    return certificate.publicKey
+  } catch {
+    return undefined
   }
 }
 
