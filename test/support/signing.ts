@@ -4,9 +4,11 @@ import { constants, createPublicKey, verify } from 'node:crypto'
 import { existsSync } from 'node:fs'
 
 import { pino } from 'pino'
+import { expect } from 'vitest'
 
 import { defaultHostEntry } from '../../src/hsm/host-process.ts'
 import type { KeyUse } from '../../src/hsm/key-use.ts'
+import { WAYS } from '../../src/hsm/member-life.ts'
 import type { HsmOptions, KeyOptions, SigningOptions } from '../../src/hsm/options.ts'
 import { keyFacts } from '../../src/hsm/public-key.ts'
 import { SigningService } from '../../src/hsm/signing-service.ts'
@@ -130,6 +132,16 @@ export function stateChanges(lines: readonly string[]): readonly string[] {
         : [],
     )
 }
+
+/** Its members took only the ways that src/hsm/README.md draws. */
+export function expectDrawnChanges({ lines }: TestService): void {
+  for (const change of stateChanges(lines)) expect(DRAWN).toContain(change)
+}
+
+/** close() leads to `closed` from everywhere. */
+const DRAWN = Object.entries(WAYS).flatMap(([from, states]) =>
+  [...states, 'closed'].map((to) => `${from} → ${to}`),
+)
 
 /** Polls a state; for states that nothing announces. */
 export async function eventually(check: () => boolean, what: string, timeoutMs = 10_000): Promise<void> {

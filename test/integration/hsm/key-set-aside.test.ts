@@ -5,11 +5,11 @@
 
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 
-import { WAYS } from '../../../src/hsm/member-life.ts'
 import type { HsmStatus } from '../../../src/hsm/signing-service.ts'
 import { Faults } from '../../support/p11-faults.ts'
 import {
   eventually,
+  expectDrawnChanges,
   firstScheme,
   signRequest,
   signUntil,
@@ -27,10 +27,6 @@ let token: SoftToken
 let keys: readonly { readonly label: string; readonly spki: Uint8Array }[]
 let running: TestService | undefined
 
-const DRAWN = Object.entries(WAYS).flatMap(([from, states]) =>
-  [...states, 'closed'].map((to) => `${from} → ${to}`),
-)
-
 beforeAll(() => {
   token = hsm.addToken('web')
   keys = [
@@ -43,7 +39,7 @@ beforeAll(() => {
 afterEach(async () => {
   await running?.service.close()
   faults.clear()
-  for (const change of stateChanges(running?.lines ?? [])) expect(DRAWN).toContain(change)
+  if (running !== undefined) expectDrawnChanges(running)
 })
 
 describe.each([

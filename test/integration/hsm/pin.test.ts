@@ -11,16 +11,15 @@ import { join } from 'node:path'
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 
 import type { HsmError } from '../../../src/errors.ts'
-import { WAYS } from '../../../src/hsm/member-life.ts'
 import type { HsmStatus } from '../../../src/hsm/signing-service.ts'
 import { movableKey } from '../../support/movable-key.ts'
 import { Faults } from '../../support/p11-faults.ts'
 import {
   eventually,
+  expectDrawnChanges,
   firstScheme,
   signRequest,
   signUntil,
-  stateChanges,
   type TestService,
   testService,
 } from '../../support/signing.ts'
@@ -41,11 +40,6 @@ let otherToken: SoftToken
 let running: TestService
 let loginsBefore: number
 
-// As README.md has it; close() leads to `closed` from everywhere.
-const DRAWN = Object.entries(WAYS).flatMap(([from, states]) =>
-  [...states, 'closed'].map((to) => `${from} → ${to}`),
-)
-
 beforeAll(() => {
   token = hsm.addToken('web')
   otherToken = other.addToken('web')
@@ -63,7 +57,7 @@ beforeEach(() => {
 afterEach(async () => {
   await running.service.close()
   faults.clear()
-  for (const change of stateChanges(running.lines)) expect(DRAWN).toContain(change)
+  expectDrawnChanges(running)
 })
 
 describe('at the start', () => {

@@ -5,15 +5,14 @@
 
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 
-import { WAYS } from '../../../src/hsm/member-life.ts'
 import type { HsmStatus } from '../../../src/hsm/signing-service.ts'
 import { Faults } from '../../support/p11-faults.ts'
 import {
   eventually,
+  expectDrawnChanges,
   firstScheme,
   signRequest,
   signUntil,
-  stateChanges,
   type TestService,
   testService,
 } from '../../support/signing.ts'
@@ -26,11 +25,6 @@ let spki: Uint8Array
 let rsaSpki: Uint8Array
 let running: TestService | undefined
 
-// As README.md has it; close() leads to `closed` from everywhere.
-const DRAWN = Object.entries(WAYS).flatMap(([from, states]) =>
-  [...states, 'closed'].map((to) => `${from} → ${to}`),
-)
-
 beforeAll(() => {
   token = hsm.addToken('web')
   spki = token.generateKey({ label: 'ec', id: '01', type: 'EC:prime256v1' })
@@ -41,7 +35,7 @@ beforeAll(() => {
 afterEach(async () => {
   await running?.service.close()
   faults.clear()
-  for (const change of stateChanges(running?.lines ?? [])) expect(DRAWN).toContain(change)
+  if (running !== undefined) expectDrawnChanges(running)
 })
 
 const ERRORS = [

@@ -8,12 +8,12 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 
-import { WAYS } from '../../../src/hsm/member-life.ts'
 import type { HsmStatus } from '../../../src/hsm/signing-service.ts'
 import { type SignatureScheme, schemes } from '../../../src/signing.ts'
 import { Faults } from '../../support/p11-faults.ts'
 import {
   eventually,
+  expectDrawnChanges,
   firstScheme,
   signRequest,
   signUntil,
@@ -29,11 +29,6 @@ let token: SoftToken
 let spki: Uint8Array
 let running: TestService | undefined
 
-// As README.md has it; close() leads to `closed` from everywhere.
-const DRAWN = Object.entries(WAYS).flatMap(([from, states]) =>
-  [...states, 'closed'].map((to) => `${from} → ${to}`),
-)
-
 beforeAll(() => {
   token = hsm.addToken('web')
   spki = token.generateKey({ label: 'ec', id: '01', type: 'EC:prime256v1' })
@@ -43,7 +38,7 @@ beforeAll(() => {
 afterEach(async () => {
   await running?.service.close()
   faults.clear()
-  for (const change of stateChanges(running?.lines ?? [])) expect(DRAWN).toContain(change)
+  if (running !== undefined) expectDrawnChanges(running)
 })
 
 describe('two members, under load', () => {
