@@ -58,17 +58,26 @@ function measuredRows(rows, file) {
 }
 
 /**
- * A line for each machine and day: rows may have been measured in several runs.
+ * What the figures were measured on. A run of some rows leaves the others as they were, so several machines and days may
+ * stand beside each other: then each has the rows that are its own.
  *
- * @param {readonly { results: Measured }[]} measured
+ * @param {readonly { row: Row, results: Measured }[]} measured
  * @param {string} shown of the values of a figure
  */
 function conditions(measured, shown) {
-  const lines = measured.map(
-    ({ results: { date, machine, seconds, repeat } }) =>
-      `${date}: ${machine}.\n${repeat} × ${seconds} s per figure; ${shown}.`,
-  )
-  return [...new Set(lines)]
+  /** @type {Map<string, string[]>} */
+  const titles = new Map()
+  for (const { row, results } of measured) {
+    const { date, machine, seconds, repeat } = results
+    const run = `${date}, ${repeat} × ${seconds} s per figure, ${shown}: ${machine}`
+    titles.set(run, [...(titles.get(run) ?? []), row.title])
+  }
+  if (titles.size === 1) return [...titles.keys()].map((run) => `${run}.`)
+  return [
+    'Not all of it is of one run:',
+    '',
+    ...[...titles].map(([run, rows]) => `- ${rows.join('; ')}: ${run}.`),
+  ]
 }
 
 /** @param {readonly { row: Row, results: Measured }[]} measured */
