@@ -14,7 +14,7 @@ export const setupLock = join(root, '.sealgate', 'setup.lock')
 export const startLock = join(root, '.sealgate', 'start.lock')
 
 /** What the user calls the current folder: npm changes to the checkout and keeps the original in INIT_CWD. */
-export const userFolder = process.env['INIT_CWD'] ?? process.cwd()
+const userFolder = process.env['INIT_CWD'] ?? process.cwd()
 
 /**
  * The token, its PIN, the certificates and the configuration of one set-up: everything secret or made on

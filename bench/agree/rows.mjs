@@ -19,7 +19,7 @@ const RSA_2048 = { label: 'rsa2048', type: 'RSA:2048', scheme: 'rsa_pkcs1_sha256
 const RSA_4096 = { label: 'rsa4096', type: 'RSA:4096', scheme: 'rsa_pkcs1_sha256' }
 
 /** @type {readonly Row[]} */
-export const ROWS = [
+const ROWS = [
   { id: 'p256', key: P256, delayMs: 0, sessions: [1, 2] },
   { id: 'rsa2048', key: RSA_2048, delayMs: 0, sessions: [1, 2] },
   { id: 'rsa4096', key: RSA_4096, delayMs: 0, sessions: [1, 2] },

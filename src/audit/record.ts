@@ -13,7 +13,7 @@ import { hash } from 'node:crypto'
 /** Hash before the first record of all. */
 export const NO_HASH = '0'.repeat(64)
 
-export const RECORD_TYPES = [
+const RECORD_TYPES = [
   'start',
   'reload',
   'login',

@@ -23,7 +23,7 @@ export async function check(file: string, terminal: Terminal): Promise<number> {
 }
 
 /** `level    subject    message`, in columns. */
-export function findingsText(findings: readonly CheckFinding[]): string {
+function findingsText(findings: readonly CheckFinding[]): string {
   const width = Math.max(0, ...findings.map(({ subject }) => subject.length))
   return findings
     .map(

@@ -109,7 +109,7 @@ export function threadCount() {
 }
 
 /** @returns the address, or what is wrong with it. */
-export function parseAddress(value: string): ListenAddress | string {
+function parseAddress(value: string): ListenAddress | string {
   const [, bracketed, plain, digits] = /^(?:\[([^\]]*)\]|([^:]*)):(\d{1,5})$/.exec(value) ?? []
   const host = bracketed ?? plain
   if (host === undefined || digits === undefined) {

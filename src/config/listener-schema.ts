@@ -35,7 +35,6 @@ const routeSchema = z
   })
   .meta({ title: 'listeners[].routes[]' })
 
-export type TcpRouteEntry = z.output<typeof tcpRouteSchema>
 const tcpRouteSchema = z
   .strictObject({
     match: z

@@ -355,7 +355,6 @@ export const auditSchema = z
   .describe('The audit log of every use of a key. Absent: none is written.')
 
 /** Names of map entries; the value is described by its own schema. */
-export type ConfigEntry = z.output<typeof configSchema>
 export const configSchema = z.strictObject({
   hsms: z
     .record(name(), hsmSchema)

@@ -54,7 +54,7 @@ const wrappingKeySchema = z.strictObject({
 })
 
 export type SharedTicketsEntry = z.output<typeof sharedTicketsSchema>
-export const sharedTicketsSchema = z.strictObject({
+const sharedTicketsSchema = z.strictObject({
   file: path()
     .optional()
     .describe(

@@ -35,7 +35,7 @@ export function resolveUpstream(
 }
 
 /** @returns the server, or what is wrong with it; user and password of a URL are never repeated. */
-export function parseServer(text: string): UpstreamServer | string {
+function parseServer(text: string): UpstreamServer | string {
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(text)?.[1]?.toLowerCase()
   if (scheme === undefined) return 'is no URL: write http://host:port or tcp://host:port'
   if (scheme !== 'http' && scheme !== 'tcp')

@@ -12,7 +12,7 @@ import { KEY_TYPE_NAMES, KEY_TYPES, type KeyTypeRow } from './key-types.ts'
 import { proveKey } from './sign-with-token.ts'
 import { type FoundKey, keysNamed, objects, readKey, tokenFacts } from './token-key.ts'
 
-export const generateArgs = z.object({
+const generateArgs = z.object({
   type: z.enum(KEY_TYPE_NAMES),
   label: z.string(),
   /** Hex. */

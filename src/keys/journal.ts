@@ -166,7 +166,7 @@ export class Journal {
 }
 
 /** Where the records go. @param auditFile of the configuration. */
-export function journalFile(auditFile: string): string {
+function journalFile(auditFile: string): string {
   return join(dirname(auditFile), `keys-${basename(auditFile)}`)
 }
 

@@ -9,7 +9,7 @@ import { createFile, overwriteFile } from './files.ts'
 import type { TokenKey } from './key-facts.ts'
 
 /** In this order. The last one leaves no file. */
-export const ROTATION_STEPS = [
+const ROTATION_STEPS = [
   'planned',
   'generated',
   'requested',
@@ -69,7 +69,7 @@ export function rotationFile(config: string, chain: string, folder = dirname(con
 }
 
 /** @returns undefined when there is none. @throws {SealgateError} `ERR_KEYS_ROTATION` when the file holds something else. */
-export function readRotation(file: string): Rotation | undefined {
+function readRotation(file: string): Rotation | undefined {
   let text: string
   try {
     text = readFileSync(file, 'utf8')

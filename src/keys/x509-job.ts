@@ -15,7 +15,7 @@ import { theKeyNamed, tokenFacts } from './token-key.ts'
 import { certificateScheme } from './x509/signature-algorithm.ts'
 import { certificationRequest, selfIssuedCertificate, signedStructure } from './x509/to-be-signed.ts'
 
-export const x509Args = z.object({
+const x509Args = z.object({
   key: keyNameSchema,
   subject: z.array(z.object({ type: z.string(), value: z.string() })),
   names: z.array(z.object({ kind: z.enum(['dns', 'ip', 'uri', 'email']), value: z.string() })),

@@ -107,4 +107,4 @@ function laterThan(before: Dated | undefined, nowMs: number): number {
 }
 
 export const KEY_BYTES = 80
-export const NAME_BYTES = 16
+const NAME_BYTES = 16

@@ -35,7 +35,7 @@ export const clientOrderSchema = z.object({
 })
 
 /** What one process has counted. */
-export const clientResultSchema = z.object({
+const clientResultSchema = z.object({
   full: histogramSchema,
   resumed: histogramSchema,
   /** A ticket was offered and the server wanted a full handshake. */

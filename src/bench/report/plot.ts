@@ -109,4 +109,4 @@ const TOP = 12
 const INNER_WIDTH = WIDTH - LEFT - RIGHT
 const INNER_HEIGHT = HEIGHT - TOP - 46
 const LABEL_WIDTH = 36
-export const COLOURS = 6
+const COLOURS = 6

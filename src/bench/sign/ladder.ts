@@ -68,7 +68,7 @@ export function endOf(steps: readonly Step[], { limited }: { readonly limited: b
     : { reason: 'ladder-end', text: `no more steps were asked for${growth}` }
 }
 
-export function failuresOf({ errors }: Pick<Step, 'errors'>): number {
+function failuresOf({ errors }: Pick<Step, 'errors'>): number {
   return Object.values(errors).reduce((sum, count) => sum + count, 0)
 }
 

@@ -7,7 +7,7 @@ import { SealgateError } from '../../errors.ts'
 import { CK, type Handle, type Template } from '../../hsm/host/pkcs11.ts'
 import type { JobToken, TokenJob } from '../../token/job.ts'
 
-export const publicKeyArgsSchema = z.object({
+const publicKeyArgsSchema = z.object({
   uri: z.string(),
   label: z.string().nullable(),
   idHex: z.string().nullable(),

@@ -215,7 +215,7 @@ function count(number: number, thing: string): string {
 }
 
 /** PKCS#11 v3.1, CK_TOKEN_INFO. */
-export const CKF = {
+const CKF = {
   WRITE_PROTECTED: 0x2,
   LOGIN_REQUIRED: 0x4,
   USER_PIN_INITIALIZED: 0x8,

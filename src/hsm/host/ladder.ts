@@ -85,7 +85,7 @@ export class Ladder {
 }
 
 /** No signature for this long, and CKR_DEVICE_ERROR was no hiccup; many concurrent failures are one moment. */
-export const REPEATED_MS = 100
+const REPEATED_MS = 100
 /** … and CKR_FUNCTION_FAILED was no throttling: rate caps are counted by the second, and one may be used up at once. */
 export const LASTING_MS = 1500
 /** An error within this time after a rung: the rung did not help, whatever was signed in between. */

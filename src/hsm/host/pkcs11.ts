@@ -14,7 +14,6 @@ import type {
   MechanismInfo,
   ModuleInfo,
   RsaPSS as RsaPssParameters,
-  SlotInfo,
   Template,
   TokenInfo,
 } from 'pkcs11js'
@@ -24,7 +23,7 @@ import { returnValue } from '../ckr.ts'
 // CommonJS without analysable exports: an import would see only its default.
 const binding: typeof import('pkcs11js') = createRequire(import.meta.url)('pkcs11js')
 
-export type { Handle, Mechanism, MechanismInfo, ModuleInfo, RsaPssParameters, SlotInfo, Template, TokenInfo }
+export type { Handle, Mechanism, MechanismInfo, ModuleInfo, RsaPssParameters, Template, TokenInfo }
 
 /** A PKCS#11 function returned something else than CKR_OK. */
 export class Pkcs11Error extends Error {
@@ -98,10 +97,6 @@ export class Pkcs11Module {
   /** Empty ones too. */
   slots(): readonly Handle[] {
     return call('C_GetSlotList', () => this.#pkcs11.C_GetSlotList(false))
-  }
-
-  slotInfo(slot: Handle): SlotInfo {
-    return call('C_GetSlotInfo', () => this.#pkcs11.C_GetSlotInfo(slot))
   }
 
   tokenInfo(slot: Handle): TokenInfo {

@@ -89,12 +89,6 @@ export function pem(label: string, der: Uint8Array): string {
   return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`
 }
 
-/** The DER of the first PEM block with this label. */
-export function fromPem(label: string, text: string): Buffer | undefined {
-  const [, base64] = new RegExp(`-----BEGIN ${label}-----([^-]*)-----END ${label}-----`).exec(text) ?? []
-  return base64 === undefined ? undefined : Buffer.from(base64, 'base64')
-}
-
 /** The elements of a SEQUENCE or another constructed value, each as it stands. @throws {RangeError} when it is cut off. */
 export function elements(der: Uint8Array): Buffer[] {
   const { contentAt, end } = headerAt(der, 0)

@@ -27,7 +27,7 @@ import { type Figures, figures, type Span } from './figures.ts'
 import { watchStolen } from './rounds.ts'
 
 /** Full handshakes a second. Fewer prove the counts on a machine that is busy otherwise; the latencies need all. */
-export const RATE = Number(process.env['SEALGATE_CHAOS_RATE'] ?? 300)
+const RATE = Number(process.env['SEALGATE_CHAOS_RATE'] ?? 300)
 
 export type MemberName = 'hsm-a' | 'hsm-b'
 export const MEMBERS: readonly MemberName[] = ['hsm-a', 'hsm-b']
