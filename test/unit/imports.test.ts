@@ -22,14 +22,15 @@ const TABLE: Readonly<Record<string, Rule>> = {
   app: {
     may: [
       'certificates',
-      ...['config', 'tls', 'hsm', 'audit', 'proxy', 'upstream', 'admin', 'metrics', 'native', 'drill'],
+      ...['config', 'tls', 'audit', 'proxy', 'upstream', 'admin', 'metrics', 'native', 'drill'],
       'ticket-sharing',
       ...['change', 'listening', 'part-states', 'reload', 'expiry', 'stapling'],
     ],
+    types: ['hsm'],
   },
   change: {
-    may: ['certificates', 'config', 'part-states', 'tls'],
-    types: ['hsm', 'native', 'proxy', 'stapling'],
+    may: ['config', 'part-states', 'tls'],
+    types: ['certificates', 'hsm', 'native', 'proxy', 'stapling'],
   },
   listening: { may: ['proxy'], types: ['config', 'tls'] },
   'part-states': { may: ['config'], types: ['proxy', 'tls', 'upstream'] },
@@ -55,10 +56,10 @@ const TABLE: Readonly<Record<string, Rule>> = {
     ],
   },
   tls: { may: ['native'] },
-  stapling: { may: ['hsm/back-off', 'native'], types: ['tls/options'] },
+  stapling: { may: ['hsm/back-off'], types: ['native', 'tls/options'] },
   // A wrapping key is the HSM's; what it is asked is its own business.
   tickets: { may: [], types: ['hsm/options'] },
-  'ticket-check': { may: ['config', 'hsm', 'ticket-sharing', 'tickets'] },
+  'ticket-check': { may: ['ticket-sharing', 'tickets'], types: ['config', 'hsm'] },
   'ticket-sharing': { may: ['config', 'hsm', 'tickets'] },
   hsm: { may: [] },
   token: { may: ['hsm'] },
