@@ -8,8 +8,9 @@ import { parseTarget, targetText } from '../bench/handshake/target.ts'
 import { handshakeText, loadText } from '../bench/handshake/text.ts'
 import { formatNumber, formatSeconds } from '../bench/numbers.ts'
 import { checkWritable, writeReport } from '../bench/report/files.ts'
-import { parseCount, parsePositive, parseSeconds, parseShare, usage } from './bench-options.ts'
+import { parseCount, parsePositive, parseSeconds, parseShare } from './bench-options.ts'
 import { untilInterrupted } from './interrupt.ts'
+import { usage } from './module-options.ts'
 import type { Terminal } from './program.ts'
 
 /** As commander gives them. */

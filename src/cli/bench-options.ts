@@ -1,8 +1,8 @@
 /** Values on the command line of `sealgate bench`, and what is said when they are none. */
 
 import { suggestion } from '../config/nearest.ts'
-import { SealgateError } from '../errors.ts'
 import { SIGNATURE_SCHEMES, type SignatureSchemeName } from '../signing.ts'
+import { usage } from './module-options.ts'
 
 /** @returns seconds, more than 0 and at most a day. */
 export function parseSeconds(option: string, text: string): number {
@@ -49,26 +49,6 @@ export function parseSchemes(text: string): ReadonlySet<SignatureSchemeName> {
       )
     }),
   )
-}
-
-/** `NAME=VALUE`, any number of them. */
-export function parseEnvironment(entries: readonly string[]): Readonly<Record<string, string>> {
-  return Object.fromEntries(
-    entries.map((entry): [string, string] => {
-      const [, name, value] = /^([A-Za-z_][A-Za-z0-9_]*)=(.*)$/s.exec(entry) ?? []
-      if (name === undefined || value === undefined) throw usage('--env: give NAME=VALUE')
-      return [name, value]
-    }),
-  )
-}
-
-/** For an option that may be given several times. */
-export function collect(value: string, previous: readonly string[]): readonly string[] {
-  return [...previous, value]
-}
-
-export function usage(message: string): SealgateError {
-  return new SealgateError('ERR_USAGE', message)
 }
 
 function isScheme(name: string): name is SignatureSchemeName {

@@ -3,7 +3,8 @@
 import { type PlanOptions, planCapacity } from '../bench/plan/capacity.ts'
 import { planText } from '../bench/plan/text.ts'
 import { readSignReport } from '../bench/report/files.ts'
-import { parsePositive, parseShare, usage } from './bench-options.ts'
+import { parsePositive, parseShare } from './bench-options.ts'
+import { usage } from './module-options.ts'
 import type { Terminal } from './program.ts'
 
 /** As commander gives them. */

@@ -8,30 +8,17 @@ import { SignProgress } from '../bench/sign/progress.ts'
 import { benchSigning } from '../bench/sign/run.ts'
 import { summaryText } from '../bench/sign/summary.ts'
 import { bareTargets, configTargets, type Targets } from '../bench/sign/targets.ts'
-import {
-  parseCount,
-  parseEnvironment,
-  parseSchemes,
-  parseSeconds,
-  parseSessions,
-  parseShare,
-  usage,
-} from './bench-options.ts'
+import { parseCount, parseSchemes, parseSeconds, parseSessions, parseShare } from './bench-options.ts'
 import { untilInterrupted } from './interrupt.ts'
+import { environmentOf, type ModuleOptions, refuseBesideConfig, tokenOf, usage } from './module-options.ts'
 import type { Terminal } from './program.ts'
 
 /** As commander gives them. */
-export interface BenchSignOptions {
+export interface BenchSignOptions extends ModuleOptions {
   readonly config?: string
   readonly hsm: readonly string[]
   readonly key: readonly string[]
   readonly certificate: readonly string[]
-  readonly module?: string
-  readonly token?: string
-  readonly serial?: string
-  readonly slot?: string
-  readonly pinFile?: string
-  readonly env: readonly string[]
   readonly userType: string
   readonly seconds: string
   readonly warmUp: string
@@ -88,15 +75,7 @@ function parsePath(text: string): 'pool' | 'raw' {
 
 async function targetsOf(options: BenchSignOptions): Promise<Targets> {
   if (options.config !== undefined) {
-    const bare = Object.entries({
-      '--module': options.module,
-      '--token': options.token,
-      '--serial': options.serial,
-      '--slot': options.slot,
-      '--pin-file': options.pinFile,
-    }).find(([, value]) => value !== undefined)
-    if (bare !== undefined)
-      throw usage(`${bare[0]} and --config exclude each other: the configuration has it`)
+    refuseBesideConfig(options)
     const { config, hsm: hsms, key: keys, certificate: certificates } = options
     return configTargets({ config, hsms, keys, certificates })
   }
@@ -108,23 +87,19 @@ async function targetsOf(options: BenchSignOptions): Promise<Targets> {
     )
   }
   if (secondKey !== undefined) throw usage('without --config one --key is measured at a time')
+  const token = tokenOf(options)
+  if (token === undefined) throw usage('which token? Give --token LABEL, --serial NUMBER or --slot NUMBER')
   if (options.hsm.length > 0) throw usage('--hsm chooses from a configuration: give --config FILE too')
   return bareTargets({
     module,
-    token: tokenOf(options),
+    token,
     pinFile,
     key,
     certificate: options.certificate[0],
-    env: parseEnvironment(options.env),
+    env: environmentOf(options.env),
+    initialize: options.initialize,
     userType: options.userType === 'so' ? 0 : parseUserType(options.userType),
   })
-}
-
-function tokenOf({ token, serial, slot }: BenchSignOptions): Parameters<typeof bareTargets>[0]['token'] {
-  if (token !== undefined) return { label: token }
-  if (serial !== undefined) return { serial }
-  if (slot !== undefined && /^\d+$/.test(slot)) return { slot: Number(slot) }
-  throw usage('which token? Give --token LABEL, --serial NUMBER or --slot NUMBER')
 }
 
 function parseUserType(text: string): number {

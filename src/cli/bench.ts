@@ -2,7 +2,7 @@
 
 import { type Command, Option } from 'commander'
 
-import { collect } from './bench-options.ts'
+import { repeatable } from './module-options.ts'
 import type { Terminal } from './program.ts'
 
 export function addBenchCommands(
@@ -24,25 +24,22 @@ function addSign(bench: Command, terminal: Terminal, ended: (status: number) => 
     .command('sign')
     .description('signatures per second and latency of each scheme, until more sessions bring no more')
     .option('--config <file>', 'measure the HSMs and keys of a configuration')
-    .option('--hsm <name>', 'of these, only this HSM (may be repeated)', collect, [])
-    .option(
-      '--key <uri>',
-      'only this key (may be repeated); without --config: the key to sign with',
-      collect,
-      [],
-    )
-    .option(
-      '--certificate <file>',
-      'only the key of this certificate, by file or name; without --config: the public key, where the token does not show it',
-      collect,
-      [],
+    .addOption(repeatable('--hsm <name>', 'of these, only this HSM', 'all'))
+    .addOption(repeatable('--key <uri>', 'only this key; without --config: the key to sign with', 'all'))
+    .addOption(
+      repeatable(
+        '--certificate <file>',
+        'only the key of this certificate, by file or name; without --config: the public key, where the token does not show it',
+        'all',
+      ),
     )
     .option('--module <file>', 'without a configuration: PKCS#11 module')
     .option('--token <label>', '… label of the token')
     .option('--serial <number>', '… or its serial number')
     .option('--slot <number>', '… or its slot')
     .option('--pin-file <file>', '… file that holds the PIN')
-    .option('--env <name=value>', '… environment for the module (may be repeated)', collect, [])
+    .addOption(repeatable('--env <name=value>', '… environment for the module', 'none'))
+    .option('--initialize <text>', '… parameters for C_Initialize, as hsms.NAME.initialize')
     .option('--user-type <type>', '… CK_USER_TYPE for the login: user, so or a number', 'user')
     .option('--schemes <list>', 'only these schemes, e.g. ecdsa_secp256r1_sha256,rsa_pss_rsae_sha256')
     .option('--sessions <list>', 'only these steps, e.g. 1,2,4 (default: double until the knee or the limit)')

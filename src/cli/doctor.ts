@@ -4,20 +4,21 @@ import { existsSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import type { Finding } from '../doctor/finding.ts'
-import { ConfigError, SealgateError } from '../errors.ts'
+import { ConfigError } from '../errors.ts'
 import type { HsmOptions } from '../hsm/options.ts'
+import {
+  environmentOf,
+  type ModuleOptions,
+  refuseBesideConfig,
+  repeatable,
+  tokenOf,
+  usage,
+  wholeNumber,
+} from './module-options.ts'
 import type { Terminal } from './program.ts'
 
-interface DoctorArguments {
+interface DoctorArguments extends ModuleOptions {
   readonly config?: string
-  readonly module?: string
-  readonly token?: string
-  readonly serial?: string
-  readonly slot?: string
-  readonly pinFile?: string
-  readonly pinEnv?: string
-  readonly env: readonly string[]
-  readonly initialize?: string
   readonly userType: string
   readonly sessions: string
   readonly timeout: string
@@ -39,12 +40,7 @@ export function addDoctorCommands(
     .option('--slot <number>', 'or by its slot')
     .option('--pin-file <file>', 'holds the PIN; without one only what is public is looked at')
     .option('--pin-env <variable>', 'or the name of the environment variable that holds it')
-    .option(
-      '--env <name=value>',
-      'environment for the module, as hsms.NAME.env; may be repeated',
-      collect,
-      [],
-    )
+    .addOption(repeatable('--env <name=value>', 'environment for the module, as hsms.NAME.env', 'none'))
     .option('--initialize <text>', 'parameters for C_Initialize, as hsms.NAME.initialize')
     .option('--user-type <number>', 'who logs in, as hsms.NAME.user_type', '1')
     .option('--sessions <number>', 'signatures at once that are planned', '32')
@@ -80,12 +76,13 @@ async function findingsOf(
   onFindings: (findings: readonly Finding[]) => void,
 ): Promise<readonly Finding[]> {
   const { examineBrokenConfig, examineConfig, examineModule } = await import('../doctor/doctor.ts')
-  const settings = { limitMs: 1000 * wholeNumber('--timeout', options.timeout), onFindings }
+  const settings = { limitMs: 1000 * atLeastOne('--timeout', options.timeout), onFindings }
   if (options.module !== undefined) {
     const login = options.pinFile !== undefined || options.pinEnv !== undefined
     const hsm = hsmOptions(options, options.module)
-    return examineModule({ hsm, keys: null, anyToken: tokenChoices(options).length === 0, login }, settings)
+    return examineModule({ hsm, keys: null, anyToken: tokenOf(options) === undefined, login }, settings)
   }
+  refuseBesideConfig(options)
   const { loadConfig } = await import('../config/load.ts')
   try {
     return await examineConfig(await loadConfig(options.config ?? ''), settings)
@@ -100,8 +97,6 @@ function hsmOptions(options: DoctorArguments, module: string): HsmOptions {
   const path = resolve(module)
   if (!existsSync(path) || statSync(path).isDirectory())
     throw usage(`--module: ${path}: there is no such file`)
-  const choices = tokenChoices(options)
-  if (choices.length > 1) throw usage('give one of --token, --serial and --slot')
   if (options.pinFile !== undefined && options.pinEnv !== undefined)
     throw usage('give one of --pin-file and --pin-env')
   if (options.pinFile !== undefined && !existsSync(options.pinFile)) {
@@ -111,43 +106,18 @@ function hsmOptions(options: DoctorArguments, module: string): HsmOptions {
     name: path,
     module: path,
     ...(options.initialize === undefined ? {} : { initialize: options.initialize }),
-    token: choices[0] ?? { label: '' },
+    token: tokenOf(options) ?? { label: '' },
     pin: options.pinEnv === undefined ? { file: resolve(options.pinFile ?? '') } : { env: options.pinEnv },
     userType: wholeNumber('--user-type', options.userType),
-    sessions: wholeNumber('--sessions', options.sessions),
-    env: Object.fromEntries(options.env.map(environmentEntry)),
+    sessions: atLeastOne('--sessions', options.sessions),
+    env: environmentOf(options.env),
   }
 }
 
-function tokenChoices({ token, serial, slot }: DoctorArguments): HsmOptions['token'][] {
-  return [
-    ...(token === undefined ? [] : [{ label: token }]),
-    ...(serial === undefined ? [] : [{ serial }]),
-    ...(slot === undefined ? [] : [{ slot: wholeNumber('--slot', slot) }]),
-  ]
-}
-
-function environmentEntry(text: string): [string, string] {
-  const [, name, value] = /^([A-Za-z_]\w*)=(.*)$/s.exec(text) ?? []
-  if (name === undefined || value === undefined) throw usage(`--env ${text}: write NAME=VALUE`)
-  return [name, value]
-}
-
-/** Also 0x…, as vendors write user types. */
-function wholeNumber(option: string, text: string): number {
-  const number = /^(?:\d{1,10}|0x[0-9a-f]{1,8})$/i.test(text) ? Number(text) : Number.NaN
-  if (Number.isNaN(number) || (number === 0 && option !== '--slot' && option !== '--user-type')) {
-    throw usage(`${option} ${text}: write a whole number`)
-  }
-  return number
-}
-
-function collect(value: string, before: readonly string[]): readonly string[] {
-  return [...before, value]
-}
-
-function usage(message: string): SealgateError {
-  return new SealgateError('ERR_USAGE', message)
+function atLeastOne(option: string, text: string): number {
+  const number = wholeNumber(option, text)
+  if (number > 0) return number
+  throw usage(`${option} ${text}: give a whole number above 0`)
 }
 
 const HELP = `

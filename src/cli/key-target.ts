@@ -5,20 +5,21 @@ import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { type KeyInventory, type KeyUse, loadKeyInventory } from '../config/key-inventory.ts'
 import { suggestion } from '../config/nearest.ts'
-import { SealgateError } from '../errors.ts'
 import type { HsmOptions } from '../hsm/options.ts'
 import type { KeyName } from '../keys/key-facts.ts'
+import {
+  environmentOf,
+  type ModuleOptions,
+  refuseBesideConfig,
+  repeatable,
+  tokenOf,
+  usage,
+  wholeNumber,
+} from './module-options.ts'
 
-export interface TargetOptions {
+export interface TargetOptions extends ModuleOptions {
   readonly config?: string
   readonly hsm: readonly string[]
-  readonly module?: string
-  readonly token?: string
-  readonly serial?: string
-  readonly slot?: string
-  readonly pinFile?: string
-  readonly env: readonly string[]
-  readonly initialize?: string
   readonly userType: string
 }
 
@@ -38,13 +39,13 @@ export interface KeyOptions {
 export function withTarget(command: Command): Command {
   return command
     .option('--config <file>', 'configuration that names the HSMs')
-    .option('--hsm <name>', 'of the configuration; may be repeated (default: all)', collect, [])
+    .addOption(repeatable('--hsm <name>', 'of the configuration', 'all'))
     .option('--module <file>', "without a configuration: the HSM vendor's PKCS#11 module")
     .option('--token <label>', 'without a configuration: the token, by its label')
     .option('--serial <number>', 'or by its serial number')
     .option('--slot <number>', 'or by its slot')
     .option('--pin-file <file>', 'without a configuration: file with the PIN')
-    .option('--env <name=value>', 'environment for the module; may be repeated', collect, [])
+    .addOption(repeatable('--env <name=value>', 'environment for the module', 'none'))
     .option('--initialize <text>', 'parameters for C_Initialize, as hsms.NAME.initialize')
     .option('--user-type <number>', 'who logs in, as hsms.NAME.user_type', '1')
 }
@@ -60,7 +61,7 @@ export function targetOf(options: TargetOptions): Target {
 }
 
 function configTarget(file: string, options: TargetOptions): Target {
-  if (options.module !== undefined) throw usage('give either --config FILE or --module FILE')
+  refuseBesideConfig(options)
   const inventory = loadKeyInventory(file)
   const names = inventory.hsms.map(({ name }) => name)
   for (const name of options.hsm) {
@@ -77,6 +78,7 @@ function configTarget(file: string, options: TargetOptions): Target {
 
 function bareHsm(module: string, options: TargetOptions): HsmOptions {
   const token = tokenOf(options)
+  if (token === undefined) throw usage('say which token: --token LABEL, --serial NUMBER or --slot NUMBER')
   if (options.pinFile === undefined) {
     throw usage('--pin-file FILE is missing: the PIN comes from a file, never from the command line')
   }
@@ -92,17 +94,8 @@ function bareHsm(module: string, options: TargetOptions): HsmOptions {
     pin: { file: pinFile },
     userType: wholeNumber('--user-type', options.userType),
     sessions: 1,
-    env: Object.fromEntries(options.env.map(environmentEntry)),
+    env: environmentOf(options.env),
   }
-}
-
-function tokenOf({ token, serial, slot }: TargetOptions): HsmOptions['token'] {
-  const given = [token, serial, slot].filter((each) => each !== undefined)
-  if (given.length !== 1)
-    throw usage('say which token, once: --token LABEL, --serial NUMBER or --slot NUMBER')
-  if (token !== undefined) return { label: token }
-  if (serial !== undefined) return { serial }
-  return { slot: wholeNumber('--slot', slot ?? '') }
 }
 
 /** The options that choose a key. */
@@ -162,24 +155,4 @@ export function certificateUse(
       ? `say which certificate: --certificate with a file or a name; there are: ${all}`
       : `"${wanted}" is the name of ${found.length} certificates; name the file: ${found.map(({ chain }) => chain).join(', ')}`,
   )
-}
-
-export function usage(message: string): SealgateError {
-  return new SealgateError('ERR_USAGE', message)
-}
-
-function environmentEntry(entry: string): [string, string] {
-  const [, name, value] = /^([A-Za-z_][A-Za-z0-9_]*)=(.*)$/s.exec(entry) ?? []
-  if (name === undefined || value === undefined) throw usage('--env: give NAME=VALUE')
-  return [name, value]
-}
-
-function wholeNumber(option: string, text: string): number {
-  const value = Number(text)
-  if (text.trim() !== '' && Number.isSafeInteger(value) && value >= 0) return value
-  throw usage(`${option} ${text}: give a whole number`)
-}
-
-function collect(value: string, previous: readonly string[]): readonly string[] {
-  return [...previous, value]
 }

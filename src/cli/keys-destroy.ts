@@ -9,8 +9,9 @@ import { exactName, type KeyName, keyNameText, type TokenFacts, type TokenKey } 
 import { rotationsThatNeed } from '../keys/rotation-state.ts'
 import { usesOf } from '../keys/usage.ts'
 import { ask } from './ask.ts'
-import { type KeyOptions, keyNameOf, type Target, usage } from './key-target.ts'
+import { type KeyOptions, keyNameOf, type Target } from './key-target.ts'
 import { tellUnsigned } from './keys-journal.ts'
+import { usage } from './module-options.ts'
 import type { Terminal } from './program.ts'
 
 export interface DestroyOptions extends KeyOptions {

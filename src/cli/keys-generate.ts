@@ -8,8 +8,9 @@ import type { KeyOnToken } from '../keys/jobs.ts'
 import { keyFields, withJournal } from '../keys/journal.ts'
 import { keyUri } from '../keys/key-facts.ts'
 import { KEY_TYPE_NAMES, type KeyTypeName } from '../keys/key-types.ts'
-import { hexId, type KeyOptions, type Target, usage } from './key-target.ts'
+import { hexId, type KeyOptions, type Target } from './key-target.ts'
 import { tellUnsigned } from './keys-journal.ts'
+import { usage } from './module-options.ts'
 import type { Terminal } from './program.ts'
 
 export interface GenerateOptions extends KeyOptions {

@@ -9,8 +9,9 @@ import { refuseUnwritable, replaceFile } from '../keys/files.ts'
 import { withJournal } from '../keys/journal.ts'
 import { keyNameText, type TokenKey } from '../keys/key-facts.ts'
 import { selects } from '../keys/usage.ts'
-import { certificateUse, type KeyOptions, keyNameOf, type Target, usage } from './key-target.ts'
+import { certificateUse, type KeyOptions, keyNameOf, type Target } from './key-target.ts'
 import { tellUnsigned } from './keys-journal.ts'
+import { usage } from './module-options.ts'
 import type { Terminal } from './program.ts'
 
 export interface ImportOptions extends KeyOptions {

@@ -20,8 +20,9 @@ import {
 import { isSignedBy } from '../keys/x509/signed.ts'
 import { subjectOf } from '../keys/x509/subject-of.ts'
 import type { Subject } from '../keys/x509/to-be-signed.ts'
-import { certificateUse, type KeyOptions, keyNameOf, type Target, usage } from './key-target.ts'
+import { certificateUse, type KeyOptions, keyNameOf, type Target } from './key-target.ts'
 import { tellUnsigned } from './keys-journal.ts'
+import { usage } from './module-options.ts'
 import type { Terminal } from './program.ts'
 
 export interface RequestOptions extends KeyOptions {

@@ -12,8 +12,9 @@ import { planRotation } from '../keys/rotation-plan.ts'
 import { type Rotation, rotationFile, rotations, writeRotation } from '../keys/rotation-state.ts'
 import type { RotationInput } from '../keys/rotation-work.ts'
 import { ask } from './ask.ts'
-import { certificateUse, type Target, usage } from './key-target.ts'
+import { certificateUse, type Target } from './key-target.ts'
 import { tellUnsigned } from './keys-journal.ts'
+import { usage } from './module-options.ts'
 import type { Terminal } from './program.ts'
 
 export interface RotateOptions {

@@ -4,6 +4,7 @@ import type { Command } from 'commander'
 
 import { type KeyOptions, type TargetOptions, targetOf, withKey, withTarget } from './key-target.ts'
 import type { RotateOptions } from './keys-rotate.ts'
+import { repeatable } from './module-options.ts'
 import type { Terminal } from './program.ts'
 
 export function addKeysCommands(program: Command, terminal: Terminal, ended: (status: number) => void): void {
@@ -61,7 +62,7 @@ function withRequest(command: Command): Command {
       '--certificate <name>',
       'of the configuration: its key, and its subject and names unless others are given',
     )
-    .option('--san <name>', 'dns:NAME, ip:ADDRESS, uri:URI or email:ADDRESS; may be repeated', collect, [])
+    .addOption(repeatable('--san <name>', 'dns:NAME, ip:ADDRESS, uri:URI or email:ADDRESS', 'none'))
     .option(
       '--subject <name>',
       'e.g. "CN=www.example.com,O=Example GmbH,C=DE" (default: CN and the first name)',
@@ -167,10 +168,6 @@ function addDestroy(keys: Command, terminal: Terminal): void {
       const { destroy } = await import('./keys-destroy.ts')
       await destroy(targetOf(options), { ...options, json: json === true }, terminal)
     })
-}
-
-function collect(value: string, previous: readonly string[]): readonly string[] {
-  return [...previous, value]
 }
 
 const HELP = `

@@ -110,6 +110,7 @@ test('what is wrong is said with the cure, without a stack trace, and nothing ha
       /no token with label "wbe".*shows "web"/,
     ],
     [['list', ...bare, '--token', 'web', '--pin-file', wrongPin], 69, /refused the PIN .*tried once/],
+    [['list', '--config', owner.config, '--token', 'x'], 64, /--token and --config exclude each other/],
     [['list', '--config', owner.config, '--jsn'], 64, /unknown option '--jsn'\n\(Did you mean --json/],
     [['generate', '--config', owner.config], 64, /--label LABEL is missing/],
     [['generate', '--config', owner.config, '--label', 'www'], 64, /has a key "www", id .* already/],

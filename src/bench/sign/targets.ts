@@ -62,6 +62,7 @@ export interface BareTargetOptions {
   /** PEM: the key's certificate, where the token does not show the public key. */
   readonly certificate: string | undefined
   readonly env: Readonly<Record<string, string>>
+  readonly initialize: string | undefined
   readonly userType: number
 }
 
@@ -76,6 +77,7 @@ export async function bareTargets(options: BareTargetOptions): Promise<Targets> 
   const hsm: HsmOptions = {
     name: 'label' in options.token ? options.token.label : 'hsm',
     module: resolve(options.module),
+    initialize: options.initialize,
     token: options.token,
     pin: { file: resolve(options.pinFile) },
     userType: options.userType,
