@@ -2,7 +2,11 @@
   # No libssl and no libuv are linked: both come from the node binary that loads the addon.
   'target_defaults': {
     'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")'],
-    'defines': ['NAPI_VERSION=8', 'NAPI_DISABLE_CPP_EXCEPTIONS', 'NODE_ADDON_API_DISABLE_DEPRECATED'],
+    # The third: a thread-safe function may still be called while its environment goes. JavaScript cannot run then, which is no
+    # exception that could be thrown, and without this it would end the process.
+    'defines': [
+      'NAPI_VERSION=8', 'NAPI_DISABLE_CPP_EXCEPTIONS', 'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS', 'NODE_ADDON_API_DISABLE_DEPRECATED',
+    ],
     'cflags': ['-fvisibility=hidden', '-Wall', '-Wextra', '-Wno-unused-parameter -Wno-missing-field-initializers', '-O3', '-g1'],
     'cflags_cc!': ['-std=gnu++17', '-fno-rtti'],
     'cflags_cc': ['-std=gnu++20', '-fno-exceptions'],
