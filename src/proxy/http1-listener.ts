@@ -143,9 +143,9 @@ export class Http1Listener {
     }
     // Headers do not end when we do not read on. And what is refused already need not be refused again.
     if (pipeline.isRefused || (pipeline.holdsBack && code === 'ERR_REQUEST_TIMEOUT')) return
-    // An end in the middle of it: nobody waits for an answer.
+    // An end in the middle of it: nobody waits for an answer; one that has come before that is on its way.
     if (error.code === 'HPE_INVALID_EOF_STATE' && pipeline.receivesBody) {
-      socket.destroy()
+      pipeline.connection.socket.destroySoon()
       return
     }
     const failure = new RequestError(code, error.message, { cause: error })

@@ -46,6 +46,10 @@ export class Http1Downstream implements Downstream, Served {
     return this.#request.complete
   }
 
+  get answered(): boolean {
+    return this.#response.writableEnded
+  }
+
   get awaitsClient(): boolean {
     const sending = !this.#request.complete && this.#request.readableFlowing === true
     return sending || this.connection.socket.writableLength > 0

@@ -18,6 +18,8 @@ const READ_AHEAD = 16
 export interface Served {
   /** Its body has arrived to the end. */
   readonly received: boolean
+  /** Nothing is missing of the answer, as far as we are concerned. */
+  readonly answered: boolean
   /** The socket has closed. Idempotent. */
   closed(): void
   /** What comes of its body makes no sense, and nothing more is read. */
@@ -36,6 +38,11 @@ export class Pipeline {
     // node:http resumes the socket for reasons of its own: a body is read, an answer has left.
     socket.on('resume', () => {
       if (this.holdsBack) socket.pause()
+    })
+    // A client that has stopped sending has left, as nginx and Envoy see it too. node:http ends the connection then, and in the middle
+    // of an answer that would pass for its end.
+    socket.once('end', () => {
+      if (this.#served?.answered === false) connection.abort()
     })
     // Node tells a response of this only when the socket is its own.
     socket.once('close', () => {
