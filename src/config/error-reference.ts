@@ -233,7 +233,7 @@ export const ERROR_REFERENCE = {
     cure: 'None on this side.',
   },
   ERR_REQUEST_TIMEOUT: {
-    means: 'The headers did not arrive within `header_timeout`.',
+    means: 'The headers did not arrive within `header_timeout`, or nothing of the body within a minute.',
     cure: 'None on this side; raise it for very slow clients.',
   },
   ERR_REQUEST_METHOD: {

@@ -35,6 +35,8 @@ export interface DownstreamObserver {
   onDownstreamDrain(): void
   /** What the client sends of the body makes no sense. A response that has ended stands, and may be on its way. */
   onDownstreamBroken(failure: RequestError): void
+  /** For long it has neither sent nor read when it was its turn. */
+  onDownstreamStalled(): void
   /** Called once. `complete`: the whole response was handed to TLS. */
   onDownstreamClosed(complete: boolean): void
 }

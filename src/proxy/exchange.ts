@@ -161,6 +161,15 @@ export class Exchange implements Dispatcher.DispatchHandler, DownstreamObserver 
     }
   }
 
+  onDownstreamStalled(): void {
+    const failure = new RequestError('ERR_REQUEST_TIMEOUT', 'the client neither sent nor read for too long')
+    if (this.#state === 'waiting') this.onDownstreamBroken(failure)
+    else {
+      this.#failure = failure
+      this.#options.downstream.abort()
+    }
+  }
+
   onDownstreamClosed(complete: boolean): void {
     if (this.#state === 'closed') return
     clearTimeout(this.#waitTimer)

@@ -116,7 +116,10 @@ export class Http1Listener {
   #onTimeout(socket: Socket): void {
     const connection = this.#pipelines.get(socket)?.connection
     if (connection === undefined || connection.open === 0) socket.destroySoon()
-    else if (connection.latest?.awaitsClient) connection.abort()
+    else if (connection.latest?.awaitsClient) {
+      connection.closeWhenIdle()
+      connection.latest.observer?.onDownstreamStalled()
+    }
     // The upstream's turn; its own timeouts see to it.
     else socket.setTimeout(this.service.stallTimeoutMs)
   }

@@ -129,7 +129,7 @@ export class Http2Downstream implements Downstream {
     this.#stream.on('timeout', () => {
       if (this.awaitsClient) {
         this.#givenUp = true
-        this.#stream.close(constants.NGHTTP2_CANCEL)
+        this.observer?.onDownstreamStalled()
       }
       // The upstream's turn; its own timeouts see to it.
       else this.#stream.setTimeout(stallTimeoutMs)

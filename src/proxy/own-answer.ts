@@ -37,6 +37,10 @@ export class OwnAnswer implements DownstreamObserver {
 
   onDownstreamBroken(): void {}
 
+  onDownstreamStalled(): void {
+    this.#options.downstream.abort()
+  }
+
   onDownstreamClosed(complete: boolean): void {
     const { recorder, downstream, start, host, failure } = this.#options
     recorder.add({
