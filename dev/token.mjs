@@ -2,7 +2,8 @@
 /**
  * The development token: a SoftHSM token of its own, and keys that are generated inside it and cannot leave.
  *
- * SoftHSM reads SOFTHSM2_CONF when it is initialised, so only one token is open at a time in a process.
+ * SoftHSM reads SOFTHSM2_CONF when it is initialised, so only one token is open at a time in a process. Long because it is made
+ * without the build: what `src/keys` does for users stands here once more, for the few keys of the set-up.
  */
 
 import { createPublicKey, randomBytes } from 'node:crypto'

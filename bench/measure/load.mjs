@@ -1,5 +1,5 @@
 // @ts-check
-/** Runs the load generators against a peer and reads their JSON. Every run is bounded in time. */
+/** Runs the load generators against a peer and reads their JSON. Every run is bounded in time. Long because there are several. */
 
 import { once } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'

@@ -2,6 +2,7 @@
  * Follows a chain line by line and says what is wrong with it, once for each wrong.
  *
  * After a finding it goes on from the line at hand, so that one edit is one finding and not one for each line behind it.
+ * Long because every kind of line is looked at here, with the words for what is wrong.
  */
 
 import type { KeyObject } from 'node:crypto'

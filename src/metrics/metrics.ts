@@ -3,7 +3,7 @@
  *
  * The parts receive a value made here; tests and tools make their own with `createMetrics()`. HTTP workers
  * have one each; the admin endpoint adds them up. What the TLS threads count is read at scrape time
- * (see tls-metrics.ts).
+ * (see tls-metrics.ts). Long because it is a list.
  */
 
 import { Counter, Gauge, Registry } from 'prom-client'

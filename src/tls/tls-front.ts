@@ -3,7 +3,7 @@
  *
  * The threads are C++'s (`native/`); what is decided here is which key signs, which upstream a tcp connection goes
  * to, and what is said in the log. A signature never holds a thread: the handshake is suspended, and
- * `finishSign` resumes it.
+ * `finishSign` resumes it. Long because all that the threads ask and tell comes in here.
  */
 
 import { performance } from 'node:perf_hooks'

@@ -1,4 +1,4 @@
-/** Sealgate as a user runs it: the built program as a process, asked from outside only. */
+/** Sealgate as a user runs it: the built program as a process, asked from outside only. Long because all tests ask here. */
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'

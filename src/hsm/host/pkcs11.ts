@@ -1,6 +1,6 @@
 /**
  * The one file that loads pkcs11js. Calls go through unchanged; what they throw becomes a Pkcs11Error with the
- * return value as a number, so that nobody else has to read it out of a text.
+ * return value as a number, so that nobody else has to read it out of a text. As long as the list of calls that are used.
  */
 
 import { createRequire } from 'node:module'

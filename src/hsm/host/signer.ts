@@ -1,4 +1,7 @@
-/** Turns sign requests into PKCS#11 calls and answers each of them exactly once. */
+/**
+ * Turns sign requests into PKCS#11 calls and answers each of them exactly once. Long because all ways a request can end in
+ * stand beside each other.
+ */
 
 import { type Curve, type SignatureScheme, schemeByCodePoint } from '../../signing.ts'
 import { returnValue } from '../ckr.ts'
