@@ -77,10 +77,12 @@ TlsStream::Result TlsStream::Read(std::span<uint8_t> out, size_t* size) {
     break;
   }
   ReleaseBuffers();
-  // Reading may have made OpenSSL answer: a KeyUpdate, an alert.
-  if (SendEgress() == WriteResult::kBroken && outcome == Result::kWantRead) {
-    failure_ = "connection reset";
-    return Result::kFailed;
+  // Reading may have made OpenSSL answer: a KeyUpdate, an alert. The kernel tells once what has broken the
+  // connection: the next read would see a clean end. EPIPE says that the peer had ended before, and what it
+  // has said is still to be read.
+  if (SendEgress() == WriteResult::kBroken && errno != EPIPE) {
+    if (io_.error == 0) io_.error = errno;
+    if (outcome == Result::kWantRead) return ResultOf(SSL_ERROR_SYSCALL);
   }
   return outcome;
 }

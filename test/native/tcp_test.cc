@@ -23,6 +23,25 @@ int SocketConnectedTo(uint16_t port) {
   return -1;
 }
 
+// So that the proxy soon waits for this upstream, and what the client sends waits in the client's socket.
+void ShrinkSendBufferTo(uint16_t port) {
+  const int bytes = 4096;
+  setsockopt(SocketConnectedTo(port), SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+}
+
+// What has been taken is more than the proxy reads at once, with a KeyUpdate to be answered every 8 KB.
+std::string WriteWithKeyUpdates(TlsClient& client) {
+  const int bytes = 200'000;
+  setsockopt(client.fd(), SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+  const std::string chunk(8'000, 'u');
+  std::string written;
+  for (int i = 0; i < 25; ++i) {
+    client.RequestKeyUpdate();
+    if (client.Write(chunk)) written += chunk;
+  }
+  return written;
+}
+
 class Tcp : public testing::Test {
  protected:
   Tcp() { Route({server_.port()}); }
@@ -215,6 +234,26 @@ TEST_F(Tcp, AResetOfTheClientIsAResetForTheUpstream) {
 
   EXPECT_EQ(ReadToEnd(pair.upstream.get()), std::nullopt);
   EXPECT_EQ(errno, ECONNRESET);
+}
+
+// The kernel tells it to the answer that is sent between two reads of what the client had said before: after
+// the one that reads as much as it can.
+TEST_F(Tcp, AResetOfTheClientWhileItsKeyUpdatesAreAnsweredIsNeverACleanEnd) {
+  server_.ShrinkWindows();
+  for (int i = 0; i < 40; ++i) {
+    Pair pair = Connected();
+    ShrinkSendBufferTo(server_.port());
+    WidenWindow(SocketConnectedTo(SocketAddress::Local(pair.client->fd()).port()));
+    WriteWithKeyUpdates(*pair.client);
+
+    pair.client->Reset();
+
+    ASSERT_FALSE(ReadToEnd(pair.upstream.get()));
+    ASSERT_EQ(errno, ECONNRESET);
+    const auto closed = front_.Next<ConnectionClosed>();
+    ASSERT_TRUE(closed);
+    ASSERT_EQ(closed->reason, "connection reset");
+  }
 }
 
 TEST_F(Tcp, AProxyThatStopsCutsTheUpstreamOff) {
