@@ -77,6 +77,8 @@ TlsStream::Result TlsStream::Read(std::span<uint8_t> out, size_t* size) {
     break;
   }
   ReleaseBuffers();
+  // Nothing follows our close_notify (RFC 8446 §6.1): a client that has closed its socket would reset it.
+  if ((SSL_get_shutdown(ssl()) & SSL_SENT_SHUTDOWN) != 0) io_.egress->clear();
   // Reading may have made OpenSSL answer: a KeyUpdate, an alert. The kernel tells once what has broken the
   // connection: the next read would see a clean end. EPIPE says that the peer had ended before, and what it
   // has said is still to be read.

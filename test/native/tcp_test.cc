@@ -256,6 +256,21 @@ TEST_F(Tcp, AResetOfTheClientWhileItsKeyUpdatesAreAnsweredIsNeverACleanEnd) {
   }
 }
 
+TEST_F(Tcp, NothingFollowsOurCloseNotifySoThatAClientThatClosesLosesNothing) {
+  server_.ShrinkWindows();
+  Pair pair = Connected();
+  ShrinkSendBufferTo(server_.port());
+  shutdown(pair.upstream.get(), SHUT_WR);
+  EXPECT_EQ(pair.client->ReadToEnd(), "");
+  const std::string written = WriteWithKeyUpdates(*pair.client);
+
+  pair.client->CloseNotify();
+  pair.client->Drop();
+
+  EXPECT_EQ(ReadToEnd(pair.upstream.get()).value_or("a reset").size(), written.size());
+  EXPECT_EQ(front_.Next<ConnectionClosed>()->reason, "closed");
+}
+
 TEST_F(Tcp, AProxyThatStopsCutsTheUpstreamOff) {
   Pair pair = Connected();
 
