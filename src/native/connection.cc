@@ -385,8 +385,7 @@ void Connection::ConnectNext() {
     thread_->main().events.Push(ConnectFailed{route_->current, ErrnoText(error)});
   }
   route_->current.clear();
-  ReportClosed("upstream unreachable");
-  SetResetOnClose(fd_.get());
+  CutOff("upstream unreachable");
   Close();
 }
 
@@ -441,14 +440,22 @@ bool Connection::OnPlainEnd() {
 
 void Connection::OnRelayEnd(Relay::End end, const char* reason) {
   if (state_ != State::kRelaying) return;
-  ReportClosed(reason);
-  if (end == Relay::End::kClosed) return Linger();
-  if (route_ != nullptr) relay_->ResetPlain();
-  SetResetOnClose(fd_.get());
+  if (end == Relay::End::kClosed) {
+    ReportClosed(reason);
+    return Linger();
+  }
+  CutOff(reason);
   Close();
 }
 
 // ---- end --------------------------------------------------------------------------------------------------
+
+// Before Close(): what either side has got is not the whole.
+void Connection::CutOff(const char* reason) {
+  ReportClosed(reason);
+  if (route_ != nullptr && relay_ != nullptr) relay_->ResetPlain();
+  SetResetOnClose(fd_.get());
+}
 
 void Connection::Abort() {
   if (state_ == State::kClosed) return;
@@ -479,11 +486,10 @@ void Connection::OnDeadline() {
       thread_->main().events.Push(ConnectFailed{route_->current, "connect timeout"});
       return ConnectNext();
     case State::kRelaying:
-      ReportClosed("idle timeout");
-      if (route_ != nullptr) relay_->ResetPlain();
+      CutOff("idle timeout");
       return Close();
     case State::kRouting:
-      ReportClosed("no upstream was chosen in time");
+      CutOff("no upstream was chosen in time");
       return Close();
     case State::kLingering:
       if (LingersOn()) return RenewLinger();

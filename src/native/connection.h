@@ -107,6 +107,7 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   [[nodiscard]] bool LingersOn() const;
   void RenewLinger();
   void Discard();
+  void CutOff(const char* reason);
   void Close();
 
   void Enter(State state);

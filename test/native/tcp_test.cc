@@ -338,8 +338,21 @@ TEST_F(Tcp, AConnectionOnWhichNothingMovesEndsWithTheIdleTimeout) {
 
   pair.client->ReadToEnd();
 
+  EXPECT_EQ(pair.client->end(), TlsClient::End::kReset);
   EXPECT_EQ(ReadToEnd(pair.upstream.get()), std::nullopt);
   EXPECT_EQ(front_.Next<ConnectionClosed>()->reason, "idle timeout");
+}
+
+TEST(TcpRouting, ThatIsNotAnsweredInTimeResetsTheClient) {
+  Front front({.handshake_timeout_ms = 300, .mode = ListenerMode::kTcp});
+  front.SetRouting({.addresses = {}, .answered = false});
+  TlsClient client(front.port());
+  ASSERT_TRUE(client.Handshake());
+
+  client.ReadToEnd();
+
+  EXPECT_EQ(client.end(), TlsClient::End::kReset);
+  EXPECT_EQ(front.Next<ConnectionClosed>()->reason, "no upstream was chosen in time");
 }
 
 }  // namespace

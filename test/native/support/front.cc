@@ -145,8 +145,7 @@ void Front::ReadMailboxes() {
     }
   }
   for (Established& facts : terminator_->mailboxes().established.TakeAll()) {
-    {
-      const std::lock_guard lock(mutex_);
+    if (const std::lock_guard lock(mutex_); routing_.answered) {
       Registry::Instance().Send(facts.handle, ConnectUpstream{
                                                   .handle = facts.handle,
                                                   .addresses = routing_.addresses,

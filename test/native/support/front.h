@@ -31,6 +31,7 @@ struct TcpRouting {
   uint32_t connect_timeout_ms = 5000;
   uint32_t idle_timeout_ms = 60'000;
   Bytes preface{};
+  bool answered = true;  // false: nobody says where a connection goes
 };
 
 [[nodiscard]] PolicySpec DefaultPolicy();
