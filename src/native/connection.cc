@@ -591,9 +591,8 @@ void Connection::OnCertificateRefused(std::string reason) {
 }
 
 std::string Connection::ServerName() const {
-  if (name_unknown_) return asked_name_;  // OpenSSL has not read it yet
   const char* name = tls_ == nullptr ? nullptr : SSL_get_servername(tls_->ssl(), TLSEXT_NAMETYPE_host_name);
-  return name == nullptr ? std::string() : name;
+  return name == nullptr ? asked_name_ : name;  // a handshake that is refused early: OpenSSL has not read it
 }
 
 Established Connection::Facts() const {

@@ -23,7 +23,7 @@ std::string_view HostName(const uint8_t* extension, size_t size) {
   constexpr size_t kHeader = 5;
   if (size < kHeader || extension[2] != TLSEXT_NAMETYPE_host_name) return {};
   const size_t length = static_cast<size_t>(extension[3]) << 8 | extension[4];
-  if (length > size - kHeader) return {};
+  if (length > size - kHeader || length > TLSEXT_MAXLEN_host_name) return {};  // OpenSSL will refuse it
   return {reinterpret_cast<const char*>(extension + kHeader), length};
 }
 

@@ -106,6 +106,9 @@ TEST(Handshake, RefusesVersionsBelowTls12) {
   EXPECT_FALSE(client.Handshake());
 
   EXPECT_EQ(client.alert(), SSL_AD_PROTOCOL_VERSION);
+  const auto failed = front.Next<HandshakeFailed>();
+  ASSERT_TRUE(failed);
+  EXPECT_EQ(failed->server_name, "one.example");  // though OpenSSL has not looked at it
 }
 
 // ---- which credentials ------------------------------------------------------------------------------------
