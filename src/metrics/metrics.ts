@@ -34,7 +34,7 @@ export function createMetrics() {
     }),
     tcpConnections: new Counter({
       name: 'sealgate_tcp_connections_total',
-      help: 'Connections in tcp mode that ended, by how (closed, reset, timeout, unreachable or error).',
+      help: 'Connections in tcp mode that ended, by how (closed, reset, timeout, unreachable, stopped or error).',
       labelNames: ['listener', 'result'],
       registers,
     }),

@@ -49,7 +49,10 @@ export interface Terminator {
   /** Idle connections (no plaintext yet) are closed with close_notify; the others end by themselves. */
   drain(): void
   stats(): NativeStats
-  /** Closes everything now and joins the threads. Idempotent. */
+  /**
+   * Closes everything now and joins the threads; tcp connections that it cuts off are in the last `onEvents`, before it
+   * returns. Idempotent.
+   */
   close(): void
 }
 
@@ -419,8 +422,8 @@ export type NativeEvent =
       readonly durationMs: number
       /**
        * `closed`, `upstream closed` (it takes no more of what the client still sends), `upstream reset`,
-       * `connection reset`, `aborted`, `idle timeout`, `upstream unreachable`, `no upstream was chosen in time`, or
-       * OpenSSL's own text.
+       * `connection reset`, `aborted`, `idle timeout`, `upstream unreachable`, `no upstream was chosen in time`,
+       * `proxy stopped`, or OpenSSL's own text.
        */
       readonly reason: string
     }

@@ -165,10 +165,10 @@ class TerminatorWrap final : public Napi::ObjectWrap<TerminatorWrap> {
     on_events_ = Napi::Persistent(options.Get("onEvents").As<Napi::Function>());
     signs_ = std::make_unique<Waker>(env, "sealgate signs", [this](Napi::Env env) { DeliverSigns(env); });
     established_ = std::make_unique<Waker>(env, "sealgate established", [this](Napi::Env env) {
-      Deliver(env, terminator_->mailboxes().established, on_established_);
+      Deliver(env, terminator_->mailboxes().established.TakeAll(), on_established_);
     });
     events_ = std::make_unique<Waker>(env, "sealgate events", [this](Napi::Env env) {
-      Deliver(env, terminator_->mailboxes().events, on_events_);
+      Deliver(env, terminator_->mailboxes().events.TakeAll(), on_events_);
     });
     auto created = Terminator::Create({
         .threads = ToUint32(options.Get("threads")),
@@ -278,8 +278,14 @@ class TerminatorWrap final : public Napi::ObjectWrap<TerminatorWrap> {
   Napi::Value JS_stats(const Napi::CallbackInfo& info);
 
   void JS_close(const Napi::CallbackInfo& info) {
-    if (!closed_) hook_.Remove(info.Env());
+    if (closed_) return;
+    hook_.Remove(info.Env());
+    terminator_->Stop();
+    // Connections that were cut off. Told last: whoever is told finds everything closed.
+    std::vector<Event> last = terminator_->mailboxes().events.TakeAll();
+    const Napi::FunctionReference on_events = std::move(on_events_);
     Close();
+    Deliver(info.Env(), std::move(last), on_events);
   }
 
  private:
@@ -302,9 +308,8 @@ class TerminatorWrap final : public Napi::ObjectWrap<TerminatorWrap> {
   }
 
   template <typename T>
-  void Deliver(Napi::Env env, Mailbox<T>& mailbox, Napi::FunctionReference& callback) {
-    std::vector<T> items = mailbox.TakeAll();
-    if (items.empty() || closed_) return;
+  void Deliver(Napi::Env env, std::vector<T> items, const Napi::FunctionReference& callback) {
+    if (items.empty()) return;
     Napi::HandleScope scope(env);
     Napi::Array array = Napi::Array::New(env, items.size());
     for (size_t i = 0; i < items.size(); ++i) array.Set(static_cast<uint32_t>(i), ToJs(env, items[i]));

@@ -116,8 +116,6 @@ Connection::~Connection() {
   if (tls_ != nullptr && tls_->operation().state() == SignOperation::State::kRequested) {
     thread_->stats().signatures_pending.fetch_sub(1, std::memory_order_relaxed);
   }
-  // The thread stops: what the upstream got is not the whole.
-  if (state_ == State::kRelaying && route_ != nullptr) relay_->ResetPlain();
   Enter(State::kClosed);
 }
 
@@ -501,6 +499,13 @@ void Connection::OnDeadline() {
 
 void Connection::OnDrain() {
   if (state_ == State::kIdle) SetDeadline(kDrainGraceMs);
+}
+
+// Of http requests the workers have said it.
+void Connection::OnStop() {
+  if (listener_->mode != ListenerMode::kTcp) return;
+  if (state_ == State::kRouting || state_ == State::kConnecting || state_ == State::kRelaying)
+    CutOff("proxy stopped");
 }
 
 // Sends what is left, then FIN, then waits for the peer's end: closing while the peer still sends would

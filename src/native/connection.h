@@ -60,6 +60,7 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   // An entry of the deadline queue has come up; it may be older than the deadline that holds now.
   void OnDeadlineEntry(uint64_t when);
   void OnDrain();
+  void OnStop();  // then it is destroyed
 
   [[nodiscard]] Handle handle() const { return handle_; }
 

@@ -131,8 +131,12 @@ void Terminator::Drain() {
   SendToAll([] { return sealgate::Drain{}; });
 }
 
-void Terminator::Close() {
+void Terminator::Stop() {
   for (const auto& thread : threads_) thread->Join();
+}
+
+void Terminator::Close() {
+  Stop();
   mailboxes_.signs.Disconnect();
   mailboxes_.established.Disconnect();
   mailboxes_.events.Disconnect();

@@ -63,7 +63,9 @@ class Terminator final {
   void StopListening(uint32_t id);
   void SetReceivers(const std::vector<uint32_t>& ids);
   void Drain();
-  // Stops the threads. Later calls do nothing.
+  // Ends every connection and joins the threads. What they have said last can be read until Close().
+  void Stop();
+  // Stop(), and nothing can be read any more. Later calls do nothing.
   void Close();
 
   [[nodiscard]] MainMailboxes& mailboxes() { return mailboxes_; }

@@ -96,6 +96,7 @@ void TlsThread::Shut() {
   inbox_->Disconnect();
   listeners_.clear();
   retired_.clear();
+  for (auto& [handle, connection] : connections_) connection->OnStop();
   connections_.clear();  // resumes suspended handshakes with a failure: OpenSSL's jobs belong to this thread
   ASYNC_cleanup_thread();
   for (auto* handle :

@@ -174,16 +174,16 @@ export class TlsFront {
     return this.#terminator.stats()
   }
 
-  /** Ends every connection now. Idempotent. */
+  /** Ends every connection now; what is cut off is recorded when it returns. Idempotent. */
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    this.#failures.close()
     clearTimeout(this.#lookAgain)
     this.#keyIds.close()
     this.#ticketKeys.close()
     this.#clientAuthentications.close()
     this.#terminator.close()
+    this.#failures.close()
   }
 
   #offer(how: 'anew' | 'if-changed' = 'if-changed'): void {
@@ -350,6 +350,7 @@ const ENDS: Readonly<Record<string, string>> = {
   'idle timeout': 'timeout',
   'no upstream was chosen in time': 'timeout',
   'upstream unreachable': 'unreachable',
+  'proxy stopped': 'stopped',
 }
 
 function failureText(error: unknown): string {

@@ -9,12 +9,14 @@ import { readFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import { connect as connectHttp2, constants } from 'node:http2'
 import { Agent, request as httpsRequest } from 'node:https'
+import { createServer } from 'node:net'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { listen, port } from '../integration/proxy/support/front-server.ts'
 import { startUpstream } from '../integration/proxy/support/upstreams.ts'
 import { descendants, untilEnded } from '../support/process-tree.ts'
 import { startSealgate } from '../support/sealgate.ts'
 import { Site } from '../support/site.ts'
-import { curl } from '../support/tools.ts'
+import { curl, sClient } from '../support/tools.ts'
 
 const CLIENTS = 20
 const BODY = 'x'.repeat(20_000)
@@ -135,6 +137,35 @@ test('a second TERM stops now, with the status a shell shows for it', async () =
   expect(sealgate.lines).toContainEqual(expect.objectContaining({ code: 'ERR_REQUEST_ABORTED' }))
   await untilEnded(children, WAIT.timeout)
   expect((await endless).status).not.toBe(0)
+})
+
+test('a tcp connection that a stop cuts off has its line in the log, and neither side a clean end', async () => {
+  const server = await listen(createServer((socket) => socket.on('error', () => {}).write('endless')))
+  const upstream = `tcp://127.0.0.1:${port(server)}`
+  await using sealgate = await startSealgate({
+    config: site.config([], {
+      upstreams: { db: { servers: [upstream] } },
+      listeners: [{ name: 'db', protocol: 'tcp', address: '127.0.0.1:0', upstream: 'db' }],
+      drain_timeout: '300ms',
+    }),
+  })
+  const endless = sClient(sealgate.port('db'), ['-CAfile', site.ca])
+  await once(server, 'connection')
+
+  sealgate.signal('SIGTERM')
+
+  expect(await sealgate.ended).toEqual({ status: 0, signal: null })
+  expect((await endless).stderr).toMatch(/(read|write):errno=104/) // ECONNRESET
+  const ends = sealgate.lines.filter(({ msg }) => msg === 'connection')
+  expect(ends).toEqual([
+    expect.objectContaining({
+      listener: 'db',
+      upstream: `127.0.0.1:${port(server)}`,
+      reason: 'proxy stopped',
+      bytesSent: 7,
+    }),
+  ])
+  server.close()
 })
 
 /** Asks again and again, on a connection kept alive, and on a new one when the proxy has closed that properly. */

@@ -271,7 +271,7 @@ TEST_F(Tcp, NothingFollowsOurCloseNotifySoThatAClientThatClosesLosesNothing) {
   EXPECT_EQ(front_.Next<ConnectionClosed>()->reason, "closed");
 }
 
-TEST_F(Tcp, AProxyThatStopsCutsTheUpstreamOff) {
+TEST_F(Tcp, AProxyThatStopsCutsBothSidesOffAndSaysSo) {
   Pair pair = Connected();
 
   front_.Close();
@@ -279,7 +279,28 @@ TEST_F(Tcp, AProxyThatStopsCutsTheUpstreamOff) {
   EXPECT_EQ(ReadToEnd(pair.upstream.get()), std::nullopt);
   EXPECT_EQ(errno, ECONNRESET);
   pair.client->ReadToEnd();
-  EXPECT_NE(pair.client->end(), TlsClient::End::kCloseNotify);
+  EXPECT_EQ(pair.client->end(), TlsClient::End::kReset);
+  const auto closed = front_.Next<ConnectionClosed>();
+  ASSERT_TRUE(closed);
+  EXPECT_EQ(closed->reason, "proxy stopped");
+  EXPECT_EQ(closed->upstream, Name(server_.port()));
+  EXPECT_EQ(closed->bytes_received, 1U);
+}
+
+TEST_F(Tcp, AProxyThatStopsResetsAClientThatWaitsForItsUpstream) {
+  front_.SetRouting({.addresses = {}, .answered = false});
+  TlsClient client(front_.port());
+  ASSERT_TRUE(client.Handshake());
+  ASSERT_TRUE(front_.established.Take());
+
+  front_.Close();
+
+  client.ReadToEnd();
+  EXPECT_EQ(client.end(), TlsClient::End::kReset);
+  const auto closed = front_.Next<ConnectionClosed>();
+  ASSERT_TRUE(closed);
+  EXPECT_EQ(closed->reason, "proxy stopped");
+  EXPECT_EQ(closed->upstream, "");
 }
 
 TEST_F(Tcp, TheNextAddressIsTriedWhenOneRefuses) {

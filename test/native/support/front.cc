@@ -88,13 +88,15 @@ Front::~Front() {
 }
 
 void Front::Close() {
-  terminator_->Close();
+  terminator_->Stop();
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
     woken_.notify_all();
   }
   if (thread_.joinable()) thread_.join();
+  ReadMailboxes();  // what the threads have said last
+  terminator_->Close();
 }
 
 void Front::SetClientAuthentication(const ClientAuthenticationSpec& spec) {
