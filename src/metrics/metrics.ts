@@ -34,7 +34,7 @@ export function createMetrics() {
     }),
     tcpConnections: new Counter({
       name: 'sealgate_tcp_connections_total',
-      help: 'Connections in tcp mode that ended, by how (closed, reset, timeout, unreachable, stopped or error).',
+      help: 'Connections in tcp mode that ended, by how (closed, reset, timeout, unreachable, no_route, stopped or error).',
       labelNames: ['listener', 'result'],
       registers,
     }),

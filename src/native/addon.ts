@@ -317,6 +317,8 @@ export interface NativeConnectOptions {
   readonly idleTimeoutMs: number
   /** What the upstream gets before the first byte of the client; may be empty. */
   readonly preface: Uint8Array
+  /** Of the `connection-closed` event when there are no addresses; `upstream unreachable` without it. */
+  readonly reason?: string
 }
 
 /** A range of addresses: 10.0.0.0/8 is `{ address: '10.0.0.0', prefix: 8 }`. */
@@ -423,7 +425,7 @@ export type NativeEvent =
       /**
        * `closed`, `upstream closed` (it takes no more of what the client still sends), `upstream reset`,
        * `connection reset`, `aborted`, `idle timeout`, `upstream unreachable`, `no upstream was chosen in time`,
-       * `proxy stopped`, or OpenSSL's own text.
+       * `proxy stopped`, what `connectUpstream` was told, or OpenSSL's own text.
        */
       readonly reason: string
     }

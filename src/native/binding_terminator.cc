@@ -261,6 +261,7 @@ class TerminatorWrap final : public Napi::ObjectWrap<TerminatorWrap> {
         .idle_timeout_ms = ToUint32(options.Get("idleTimeoutMs")),
         .preface = ToBytes(options.Get("preface")),
     };
+    if (options.Get("reason").IsString()) command.reason = ToText(options.Get("reason"));
     const auto addresses = info[1].As<Napi::Array>();
     for (uint32_t i = 0; i < addresses.Length(); ++i) {
       const auto object = addresses.Get(i).As<Napi::Object>();

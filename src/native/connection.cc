@@ -78,6 +78,7 @@ struct Connection::TcpRoute {
   uint32_t connect_timeout_ms = 0;
   uint32_t idle_timeout_ms = 0;
   Bytes preface;
+  std::string no_address_left;  // the reason of the end then
   UniqueFd fd;
   std::unique_ptr<PollHandle> poll;
 };
@@ -351,6 +352,7 @@ void Connection::RouteTo(ConnectUpstream command) {
   route_->connect_timeout_ms = command.connect_timeout_ms;
   route_->idle_timeout_ms = command.idle_timeout_ms;
   route_->preface = std::move(command.preface);
+  route_->no_address_left = command.reason.empty() ? "upstream unreachable" : std::move(command.reason);
   ConnectNext();
 }
 
@@ -383,7 +385,7 @@ void Connection::ConnectNext() {
     thread_->main().events.Push(ConnectFailed{route_->current, ErrnoText(error)});
   }
   route_->current.clear();
-  CutOff("upstream unreachable");
+  CutOff(route_->no_address_left.c_str());
   Close();
 }
 

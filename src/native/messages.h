@@ -159,7 +159,8 @@ struct ConnectUpstream {
   std::vector<SocketAddress> addresses;
   uint32_t connect_timeout_ms = 0;
   uint32_t idle_timeout_ms = 0;
-  Bytes preface{};  // what the upstream gets before the first byte of the peer
+  Bytes preface{};       // what the upstream gets before the first byte of the peer
+  std::string reason{};  // why there are no addresses; empty: they could not be found
 };
 
 struct AbortConnection {

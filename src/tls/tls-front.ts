@@ -268,7 +268,6 @@ export class TlsFront {
   }
 
   async #route(connection: NativeEstablished): Promise<void> {
-    const closed = { connectTimeoutMs: 1, idleTimeoutMs: 1, preface: NOTHING }
     try {
       const route = await this.#options.routeTcp(connection)
       this.#terminator.connectUpstream(connection.handle, route.addresses, route)
@@ -284,6 +283,8 @@ export class TlsFront {
         reason: reasonOf(error),
       }
       this.#options.log.warn(facts, 'no upstream')
+      const none = { connectTimeoutMs: 1, idleTimeoutMs: 1, preface: NOTHING }
+      const closed = codeOf(error) === 'ERR_REQUEST_NO_ROUTE' ? { ...none, reason: NO_ROUTE } : none
       this.#terminator.connectUpstream(connection.handle, [], closed)
     }
   }
@@ -330,6 +331,7 @@ export class TlsFront {
 
 const NOTHING = new Uint8Array()
 const SIGNATURE_FAILED = 'signature failed'
+const NO_ROUTE = 'no route'
 
 /** Of a failed signature its code: keys, members and times differ. */
 function kindOf(reason: string): string {
@@ -350,6 +352,7 @@ const ENDS: Readonly<Record<string, string>> = {
   'idle timeout': 'timeout',
   'no upstream was chosen in time': 'timeout',
   'upstream unreachable': 'unreachable',
+  [NO_ROUTE]: 'no_route',
   'proxy stopped': 'stopped',
 }
 

@@ -50,7 +50,7 @@ test.each([
   await once(client, 'end')
 })
 
-test('a connection that no route takes is closed, and the log says what it asked for', async () => {
+test('a connection that no route takes is closed, and the log says what it asked for, and blames no server', async () => {
   const { stderr } = await sClient(sealgate.port('tcp'), ['-servername', 'localhost', '-alpn', 'postgresql'])
   expect(stderr).toContain('errno=104') // ECONNRESET: not an end that could be taken for an answer
 
@@ -61,7 +61,12 @@ test('a connection that no route takes is closed, and the log says what it asked
       code: 'ERR_REQUEST_NO_ROUTE',
       reason: 'no route takes a connection with server name "localhost" and protocol "postgresql"',
     })
+    const ends = sealgate.lines.filter(({ msg, reason }) => msg === 'connection' && reason !== 'closed')
+    expect(ends).toEqual([expect.objectContaining({ reason: 'no route' })])
   }, PATIENCE)
+  const metrics = await sealgate.metrics()
+  expect(metrics.sum('sealgate_tcp_connections_total', { result: 'no_route' })).toBe(1)
+  expect(metrics.sum('sealgate_tcp_connections_total', { result: 'unreachable' })).toBe(0)
 })
 
 async function saying(word: string): Promise<Server> {
