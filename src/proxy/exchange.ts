@@ -10,10 +10,10 @@
  * and in order, where the newer ones parse them into an object that would have to be taken apart again.
  */
 
-import type { Dispatcher } from 'undici'
 import { httpStatus, RequestError, type SealgateError, UpstreamError } from '../errors.ts'
 import { isConnectFailure, upstreamFailure } from '../upstream/failure.ts'
 import type { HttpServer, HttpUpstream } from '../upstream/http1.ts'
+import type { ResponseHandler } from '../upstream/http1-connection.ts'
 import type { Downstream, DownstreamObserver } from './downstream.ts'
 import { errorResponse } from './error-response.ts'
 import type { RequestHead } from './request-head.ts'
@@ -27,7 +27,7 @@ export interface ExchangeOptions {
   readonly recorder: RequestRecorder
 }
 
-export class Exchange implements Dispatcher.DispatchHandler, DownstreamObserver {
+export class Exchange implements ResponseHandler, DownstreamObserver {
   readonly #options: ExchangeOptions
   readonly #requestId = nextRequestId()
   readonly #startedAtMs = performance.now()
@@ -109,10 +109,16 @@ export class Exchange implements Dispatcher.DispatchHandler, DownstreamObserver 
   }
 
   onData(chunk: Buffer): boolean {
+    // When undici goes on with nothing to go on with. To wait once more, at the server's end, would be to wait for ever.
+    if (chunk.length === 0) return true
     this.#bytesSent += chunk.length
     if (chunk.length !== this.#contentLength) return this.#options.downstream.write(chunk)
     this.#onlyChunk = chunk
     return true
+  }
+
+  onServerEnd(): void {
+    if (this.#state === 'responding') this.#resumeUpstream?.()
   }
 
   onComplete(trailers: (Buffer | string)[] | null): void {

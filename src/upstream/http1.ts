@@ -9,6 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { buildConnector, type Dispatcher, Pool } from 'undici'
 import { addressText } from './address.ts'
 import { Balancer } from './balancer.ts'
+import { Http1Connection, type ResponseHandler } from './http1-connection.ts'
 import type { UpstreamOptions, UpstreamServer } from './options.ts'
 
 /** A server that refused a connection is asked again after this, or sooner when no other is left. */
@@ -97,11 +98,12 @@ export class HttpServer {
   constructor(server: UpstreamServer, options: UpstreamOptions) {
     this.address = addressText(server.host, server.port)
     this.#connections = options.connections
+    const connect = buildConnector({ timeout: options.connectTimeoutMs })
     this.#pool = new Pool(`http://${this.address}`, {
+      factory: (origin, settings) => new Http1Connection(origin, { ...settings, connect }),
       connections: options.connections,
       // Pipelined requests would share the fate of the one in front.
       pipelining: 1,
-      connect: connector(options.connectTimeoutMs),
       headersTimeout: options.responseTimeoutMs,
       bodyTimeout: options.responseTimeoutMs,
       keepAliveTimeout: options.keepAliveMs,
@@ -137,7 +139,7 @@ export class HttpServer {
    * @returns false: all connections are in use, and the request waits for as long as they are. It cannot be taken back
    *   before `onConnect`.
    */
-  dispatch(request: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
+  dispatch(request: Dispatcher.DispatchOptions, handler: ResponseHandler): boolean {
     const waitedBefore = this.#saturated ? this.#pool.stats.queued : 0
     this.#saturated = !this.#pool.dispatch(request, handler)
     return !this.#saturated || this.#pool.stats.queued <= waitedBefore
@@ -149,21 +151,5 @@ export class HttpServer {
 
   destroy(): Promise<void> {
     return this.#pool.destroyed ? Promise.resolve() : this.#pool.destroy()
-  }
-}
-
-/**
- * undici takes a reset for the end of a body that only the end of the connection delimits (for the sake of macOS,
- * its client-h1.js says). A client would take the part for the whole; under another name the reset stays an error.
- */
-function connector(timeoutMs: number): buildConnector.connector {
-  const connect = buildConnector({ timeout: timeoutMs })
-  return (options, callback) => {
-    connect(options, (...result) => {
-      result[1]?.on('error', (error: NodeJS.ErrnoException) => {
-        if (error.code === 'ECONNRESET') error.code = 'ECONNABORTED'
-      })
-      callback(...result)
-    })
   }
 }

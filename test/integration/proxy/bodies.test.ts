@@ -26,6 +26,23 @@ const PROTOCOLS = [
 ] as const
 
 for (const [protocol, portName] of PROTOCOLS) {
+  test(`100 MB that only the end of the connection delimits come down in flat memory (${protocol})`, async () => {
+    await using upstream = await startRawUpstream((socket) => {
+      socket.write('HTTP/1.0 200 OK\r\n\r\n')
+      void pipeline(blocks(100), socket)
+    })
+    await using front = await startFront({ upstreams: { web: [upstream.port] } })
+    const peak = watchMemory()
+
+    const reply = await curl(
+      ...[protocol, '--limit-rate', '60M', '-o', '/dev/null', '-w', '%{size_download}'],
+      url(front[portName]),
+    )
+
+    expect(reply).toMatchObject({ exitCode: 0, stdout: String(100 * MB) })
+    expect(peak.stop()).toBeLessThan(60 * MB)
+  })
+
   test(`100 MB come down unchanged in flat memory (${protocol})`, async () => {
     await using upstream = await startUpstream((_request, response) => {
       void pipeline(blocks(100), response)
