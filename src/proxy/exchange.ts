@@ -117,8 +117,11 @@ export class Exchange implements ResponseHandler, DownstreamObserver {
     return true
   }
 
-  onServerEnd(): void {
-    if (this.#state === 'responding') this.#resumeUpstream?.()
+  onServerEnd(reset: Error | undefined): void {
+    if (this.#state !== 'responding') return
+    // Completes what is all there.
+    this.#resumeUpstream?.()
+    if (reset !== undefined) this.onError(reset)
   }
 
   onComplete(trailers: (Buffer | string)[] | null): void {

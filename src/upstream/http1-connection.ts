@@ -10,8 +10,11 @@ import type { Socket } from 'node:net'
 import { type buildConnector, Client, type Dispatcher } from 'undici'
 
 export interface ResponseHandler extends Dispatcher.DispatchHandler {
-  /** The server will send nothing any more, and every byte of it was handed over. `resume` has to be called, if there is one. */
-  onServerEnd(): void
+  /**
+   * The server will send nothing any more, and every byte of it was handed over. `resume` has to be called, if there is one.
+   * @param reset the connection has not been ended, but broken off: what is not whole then never will be.
+   */
+  onServerEnd(reset: Error | undefined): void
 }
 
 export class Http1Connection extends Client {
@@ -51,5 +54,18 @@ function watch(socket: Socket, latest: Latest): void {
     // its client-h1.js says). A client would take the part for the whole; under another name the reset stays an error.
     if (error.code === 'ECONNRESET') error.code = 'ECONNABORTED'
   })
-  socket.on('end', () => latest.handler?.onServerEnd())
+  socket.on('end', () => latest.handler?.onServerEnd(isConnected(socket) ? undefined : resetError()))
+}
+
+/**
+ * libuv says that a connection has ended when it was reset while there was something left to read. What has been ended by the
+ * other side alone still has a peer.
+ */
+function isConnected(socket: Socket): boolean {
+  // Node asks the kernel when it is first wanted: not before.
+  return socket.remoteAddress !== undefined
+}
+
+function resetError(): Error {
+  return Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET' })
 }

@@ -14,6 +14,8 @@ import { type RawUpstream, startRawUpstream } from './support/upstreams.ts'
 
 const PIECE = Buffer.alloc(20_000, 'x')
 const LENGTH = 3 * PIECE.length
+/** Part of it stays in the kernel, where a reset finds it unread. */
+const LONG = 160_000
 
 let front: FrontServer
 let upstream: RawUpstream
@@ -46,6 +48,30 @@ for (const [what, head] of [
   )
 }
 
+for (const [what, head] of [
+  ['only the end delimits', 'HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n'],
+  ['a length', `HTTP/1.1 200 OK\r\nContent-Length: ${2 * LONG}\r\n\r\n`],
+] as const) {
+  test(`a body that is reset behind a full client is not whole (${what})`, async () => {
+    const stream = await ask((socket) => socket.write(Buffer.concat([Buffer.from(head), Buffer.alloc(LONG)])))
+
+    upstream.sockets[0]?.resetAndDestroy()
+
+    expect(await reading(stream)).toMatchObject({ whole: false })
+    await vi.waitFor(() => expect(front.lines).toHaveLength(1), PATIENCE)
+    expect(front.lines[0]).toMatchObject({ status: 200, aborted: true, code: 'ERR_UPSTREAM_RESET' })
+  })
+}
+
+test('a body of a length that is all there is whole, though the connection was reset behind it', async () => {
+  const head = `HTTP/1.1 200 OK\r\nContent-Length: ${LONG}\r\n\r\n`
+  const stream = await ask((socket) => socket.write(Buffer.concat([Buffer.from(head), Buffer.alloc(LONG)])))
+
+  upstream.sockets[0]?.resetAndDestroy()
+
+  expect(await reading(stream)).toEqual({ bytes: LONG, whole: true })
+})
+
 /** A client that has got the first bytes of an answer, and for the moment takes no more. */
 async function ask(answer: (socket: Socket) => void): Promise<ClientHttp2Stream> {
   upstream = await startRawUpstream(answer)
@@ -66,7 +92,7 @@ async function reading(stream: ClientHttp2Stream): Promise<{ bytes: number; whol
   stream.on('data', (chunk: Buffer) => {
     bytes += chunk.length
   })
-  await once(stream, 'close')
+  await new Promise((resolve) => stream.on('close', resolve))
   return { bytes, whole: stream.rstCode === 0 }
 }
 
