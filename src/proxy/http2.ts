@@ -67,8 +67,7 @@ export class Http2Downstream implements Downstream {
         this.bytesReceived += count
       },
       firstRead: () => {
-        if (this.#expectsContinue && !this.#stream.headersSent)
-          this.#stream.additionalHeaders({ ':status': 100 })
+        if (this.#expectsContinue) this.#inform({ ':status': 100 })
         this.#expectsContinue = false
       },
     })
@@ -76,7 +75,7 @@ export class Http2Downstream implements Downstream {
   }
 
   earlyHints(link: string[]): void {
-    if (link.length > 0 && !this.#stream.destroyed) this.#stream.additionalHeaders({ ':status': 103, link })
+    if (link.length > 0) this.#inform({ ':status': 103, link })
   }
 
   start(head: ResponseHead): void {
@@ -121,6 +120,12 @@ export class Http2Downstream implements Downstream {
     if (stream.destroyed || stream.closed || stream.readableEnded) return
     if (stream.state.localClose === 1) stream.close(constants.NGHTTP2_NO_ERROR)
     else setTimeout(() => this.#stopBody(), END_LOOK_MS)
+  }
+
+  /** An interim response, while there is still one to come. A stream is closed at its reset, and destroyed some time later. */
+  #inform(headers: OutgoingHttpHeaders): void {
+    const { headersSent, closed, destroyed } = this.#stream
+    if (!headersSent && !closed && !destroyed) this.#stream.additionalHeaders(headers)
   }
 
   #watch(stallTimeoutMs: number): void {

@@ -22,6 +22,8 @@ export class RequestBody extends Readable {
     this.#source = source
     this.#onBytes = on.bytes
     this.#onFirstRead = on.firstRead
+    // undici stops listening when it has given the request up; an error that nobody listens to would stop the thread.
+    this.on('error', () => {})
   }
 
   override _read(): void {

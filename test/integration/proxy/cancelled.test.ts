@@ -2,7 +2,7 @@
 
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
-import { type ClientHttp2Session, connect } from 'node:http2'
+import { type ClientHttp2Session, connect, constants } from 'node:http2'
 import { afterEach, expect, test, vi } from 'vitest'
 import { PATIENCE } from '../../support/patience.ts'
 import { type FrontServer, startFront } from './support/front-server.ts'
@@ -52,6 +52,20 @@ test.each([200, 204, 304])('HEAD and %i: an answer without a body is a whole one
   await vi.waitFor(() => expect(front.lines).toHaveLength(1), PATIENCE)
   expect(front.lines[0]).toMatchObject({ status })
   expect(front.lines[0]).not.toHaveProperty('aborted')
+})
+
+test('a client that awaits 100 Continue and resets at once costs its own request only', async () => {
+  await start((response) => response.end('served'))
+
+  for (let i = 0; i < 20; i++) {
+    const stream = session.request({ ':method': 'POST', ':path': '/', expect: '100-continue' })
+    stream.on('error', () => {}).close(constants.NGHTTP2_CANCEL)
+  }
+
+  await vi.waitFor(() => expect(front.lines).toHaveLength(20), PATIENCE)
+  for (const line of front.lines) expect(line).toMatchObject({ status: 499, code: 'ERR_REQUEST_ABORTED' })
+  const next = session.request({ ':path': '/' }).resume()
+  expect((await once(next, 'response'))[0]).toMatchObject({ ':status': 200 })
 })
 
 async function start(answer: (response: ServerResponse) => void): Promise<void> {
