@@ -259,7 +259,7 @@ class RunningApp implements App {
   #review(): void {
     const tls = this.#tls
     tls?.refresh()
-    void this.#sharedTickets?.look()
+    void this.#sharedTickets?.hsmChanged()
     if (this.#state !== 'waiting' || tls === undefined || this.#opening !== undefined) return
     if (this.#certificates.anyServed) this.#open(tls).catch((error: unknown) => this.#fail(error))
     else if (this.#certificates.areAll('given-up')) this.#fail(this.#certificates.error())

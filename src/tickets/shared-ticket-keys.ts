@@ -7,6 +7,7 @@
  */
 
 import { HsmError, SealgateError, TicketsError } from '../errors.ts'
+import { BackOff } from '../hsm/back-off.ts'
 import type { Log } from '../log.ts'
 import type { Metrics } from '../metrics/metrics.ts'
 import { firstKey, forget, isDue, type KeySet, nextChangeMs } from './key-set.ts'
@@ -47,6 +48,9 @@ export class SharedTicketKeys {
   #shut: { readonly text: string; readonly error: SealgateError; readonly againMs: number } | undefined
   /** This node's turn to rotate: not the same moment for all. */
   #rotateMs: number | undefined
+  /** Why there is no new set, and when another one is tried. */
+  #unmade: { readonly error: unknown; readonly againMs: number } | undefined
+  readonly #backOff: BackOff
   #trouble: { readonly error: SealgateError; readonly sinceMs: number } | undefined
   #rotates: 'here' | 'elsewhere' | 'unknown' = 'unknown'
   #lookedMs: number | undefined
@@ -60,6 +64,8 @@ export class SharedTicketKeys {
     this.#options = options
     this.#metrics = new TicketMetrics(options.metrics)
     this.#now = options.now ?? Date.now
+    const { pollMs, rotateMs } = options.schedule
+    this.#backOff = new BackOff({ firstMs: 2 * pollMs, capMs: Math.min(MAX_RETRY_MS, rotateMs / 2) })
     this.#apply()
   }
 
@@ -70,6 +76,12 @@ export class SharedTicketKeys {
       this.#looking = undefined
     })
     return this.#looking
+  }
+
+  /** An HSM may be up that was not: what failed for want of one is tried now. */
+  hsmChanged(): Promise<void> {
+    this.#unmade = undefined
+    return this.look()
   }
 
   status(): SharedTicketStatus {
@@ -180,17 +192,19 @@ export class SharedTicketKeys {
   }
 
   async #replace(before: string | undefined): Promise<void> {
-    const { store, key, schedule } = this.#options
+    const { store, schedule } = this.#options
+    const nowMs = this.#now()
+    if (this.#unmade !== undefined && nowMs < this.#unmade.againMs) throw this.#unmade.error
     const kept = before !== undefined && this.#held?.text === before ? this.#held.set : undefined
     const outlived =
       before === undefined ? undefined : { outlived: true as const, createdMs: createdOf(before) }
-    const set = nextSet(kept ?? outlived, { schedule, mode: 'due', nowMs: this.#now() })
+    const set = nextSet(kept ?? outlived, { schedule, mode: 'due', nowMs })
     if (set === undefined) return
     let adopted = false
     try {
-      const text = await seal(set, key)
+      const { text, replaced } = await this.#put(before, set)
       if (this.#closed) return
-      if (await store.replace(before, text)) {
+      if (replaced) {
         adopted = true
         this.#adopt(set, text)
         this.#metrics.rotated()
@@ -200,6 +214,17 @@ export class SharedTicketKeys {
       }
     } finally {
       if (!adopted) forget(set, this.#held?.set)
+    }
+  }
+
+  async #put(before: string | undefined, set: KeySet): Promise<{ text: string; replaced: boolean }> {
+    const { store, key } = this.#options
+    try {
+      const text = await seal(set, key)
+      return { text, replaced: !this.#closed && (await store.replace(before, text)) }
+    } catch (error) {
+      this.#unmade = { error, againMs: this.#now() + this.#backOff.next() }
+      throw error
     }
   }
 
@@ -218,6 +243,8 @@ export class SharedTicketKeys {
     this.#held = { set, text }
     this.#shut = undefined
     this.#rotateMs = undefined
+    this.#unmade = undefined
+    this.#backOff.reset()
     this.#apply()
     // Not before: they were in use until now.
     if (old !== undefined) forget(old, set)
@@ -243,7 +270,9 @@ export class SharedTicketKeys {
     const { pollMs } = this.#options.schedule
     const nowMs = this.#now()
     const changeMs = this.#held === undefined ? Infinity : nextChangeMs(this.#held.set, nowMs) - nowMs
-    const rotateMs = this.#rotateMs === undefined ? Infinity : this.#rotateMs - nowMs
+    // One that is over has been tried, or the look did not come so far: neither is a reason to hurry.
+    const rotateMs =
+      this.#rotateMs === undefined || this.#rotateMs <= nowMs ? Infinity : this.#rotateMs - nowMs
     // Half to all of it, so that nodes do not come in step.
     const poll = pollMs * (0.5 + Math.random() / 2)
     return Math.max(MIN_PAUSE_MS, Math.min(poll, changeMs, rotateMs))
@@ -298,5 +327,6 @@ const NOT_SOON: ReadonlySet<string> = new Set([
   'ERR_HSM_KEY_EXTRACTABLE',
 ])
 const SHUT_PAUSE_MS = 60_000
+const MAX_RETRY_MS = 2 * 60_000
 const MAX_JITTER_MS = 30_000
 const MIN_PAUSE_MS = 20

@@ -58,7 +58,7 @@ const TABLE: Readonly<Record<string, Rule>> = {
   tls: { may: ['native'] },
   stapling: { may: ['hsm/back-off'], types: ['native', 'tls/options'] },
   // A wrapping key is the HSM's; what it is asked is its own business.
-  tickets: { may: [], types: ['hsm/options'] },
+  tickets: { may: ['hsm/back-off'], types: ['hsm/options'] },
   'ticket-check': { may: ['ticket-sharing', 'tickets'], types: ['config', 'hsm'] },
   'ticket-sharing': { may: ['config', 'hsm', 'tickets'] },
   hsm: { may: [] },
