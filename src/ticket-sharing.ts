@@ -42,7 +42,7 @@ export function shareTicketKeys(
   const { signing, log, metrics, apply } = parts
   return new SharedTicketKeys({
     store: openStore(sharedTickets.place),
-    key: signing.wrappingKey(sharedTickets.key),
+    key: signing.wrappingKey(sharedTickets.key, { sparing: true }),
     schedule: scheduleFor(tls.ticketRotationMs),
     log,
     metrics,

@@ -137,6 +137,10 @@ export class Member {
     return this.#latency.lostAfterMs
   }
 
+  get isUp(): boolean {
+    return this.#state === 'up'
+  }
+
   canSign(key: number, codePoint: number): boolean {
     return this.isReady(key) && this.keys.schemes(key).has(codePoint)
   }
@@ -167,7 +171,7 @@ export class Member {
    */
   wrap(message: WrapMessage, limitMs: number): Promise<Buffer> {
     const host = this.#host
-    if (this.#state !== 'up' || host === undefined)
+    if (!this.isUp || host === undefined)
       return Promise.reject(this.lastError ?? this.#error('ERR_HSM_SESSION_LOST', `is ${this.#state}`))
     const beganMs = performance.now()
     const asked = this.#wraps.send({

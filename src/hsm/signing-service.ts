@@ -84,11 +84,15 @@ export class SigningService {
     return placed.key
   }
 
-  /** An AES key that wraps ticket keys; valid over all changes of state, for the HSMs that have these names then. */
-  wrappingKey({ uri, hsms }: KeyOptions): WrappingKey {
+  /**
+   * An AES key that wraps ticket keys; valid over all changes of state, for the HSMs that have these names then.
+   *
+   * @param sparing handshakes wait for the same HSMs.
+   */
+  wrappingKey({ uri, hsms }: KeyOptions, { sparing = false } = {}): WrappingKey {
     const { timeoutMs } = this.#generation.signing
     const member = (name: string): Member | undefined => this.#generation.seats.get(name)?.member
-    return new WrappingKey({ uri, hsms, timeoutMs, member })
+    return new WrappingKey({ uri, hsms, timeoutMs, member, sparing })
   }
 
   status(): HsmStatus[] {

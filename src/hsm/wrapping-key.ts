@@ -2,27 +2,35 @@
  * The AES key that wraps the fleet's ticket keys, held by one or more HSMs: whoever is up does it, in order.
  *
  * A path of its own beside the signing pool: it is needed twice a rotation, nobody waits for it, and who asks tries again.
+ * It shares the hosts with it all the same, so a proxy asks sparingly (wrap-rests.ts).
  */
 
 import { HsmError } from '../errors.ts'
 import type { WrapDirection } from './frames.ts'
 import type { Member } from './member.ts'
+import { WrapRests } from './wrap-rests.ts'
 
 export interface WrappingKeyOptions {
   readonly uri: string
   /** Names of the HSMs that hold it. */
   readonly hsms: readonly string[]
   /** By name; undefined when there is none now. */
-  readonly member: (name: string) => Member | undefined
+  readonly member: (name: string) => Pick<Member, 'isUp' | 'wrap'> | undefined
   /** For one HSM. */
   readonly timeoutMs: number
+  /** Where handshakes wait for the same HSMs: one that has hung is left alone for long, and the others for a while. */
+  readonly sparing?: boolean
+  /** Monotonic, in ms. */
+  readonly now?: () => number
 }
 
 export class WrappingKey {
   readonly #options: WrappingKeyOptions
+  readonly #rests: WrapRests | undefined
 
   constructor(options: WrappingKeyOptions) {
     this.#options = options
+    this.#rests = options.sparing === true ? new WrapRests() : undefined
   }
 
   get uri(): string {
@@ -53,15 +61,26 @@ export class WrappingKey {
   }
 
   async #ask(direction: WrapDirection, header: Uint8Array, body: Uint8Array): Promise<Buffer> {
+    const { hsms, member: byName, timeoutMs, now = () => performance.now() } = this.#options
     const errors: HsmError[] = []
-    for (const name of this.#options.hsms) {
-      const member = this.#options.member(name)
+    for (const name of hsms) {
+      const member = byName(name)
       if (member === undefined) continue
+      // Who is not up says so at no price.
+      const rests = member.isUp ? this.#rests : undefined
+      const resting = rests?.reason(member, now())
+      if (resting !== undefined) {
+        errors.push(resting)
+        continue
+      }
       try {
-        return await member.wrap({ direction, header, body }, this.#options.timeoutMs)
+        const answer = await member.wrap({ direction, header, body }, timeoutMs)
+        rests?.answered(member)
+        return answer
       } catch (error) {
         if (!(error instanceof HsmError)) throw error
         errors.push(error)
+        if (rests?.failed(member, error, now()) === true) break
       }
     }
     const [first, ...more] = errors

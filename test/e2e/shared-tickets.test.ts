@@ -5,6 +5,7 @@
 
 import { mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { startUpstream, type TestUpstream } from '../integration/proxy/support/upstreams.ts'
 import { Faults } from '../support/p11-faults.ts'
@@ -229,6 +230,34 @@ test('the HSM with the wrapping key is away at the start: own keys and a warning
   for (const sealgate of [a, b]) await sealgate.finish()
 })
 
+test('an HSM that hangs over ticket keys loses its host once, not its handshakes again and again', async () => {
+  const directory = folder('hung-hsm')
+  const faults = new Faults(site.softHsm, 'hsm-hung')
+  const hsms = { 'hsm-a': { ...site.member(), ...faults.options } }
+  await using sealgate = await startSealgate({ config: sharing({ directory }, { hsms }) })
+  expect(await sharedStatus(sealgate)).toMatchObject({ inUse: 'shared' })
+  faults.set('C_DecryptInit hang')
+  expect(await tickets('rotate', { directory }, '--replace')).toMatchObject({ status: 0 })
+  await vi.waitFor(async () => {
+    expect((await sharedStatus(sealgate))?.problem?.code).toBe('ERR_HSM_SIGN_TIMEOUT')
+  }, WAIT)
+  await vi.waitFor(async () => expect(await hsmStatus(sealgate)).toMatchObject({ state: 'up' }), WAIT)
+
+  // It looks every second.
+  for (let handshake = 0; handshake < 16; handshake++) {
+    expect((await connect(sealgate, '-tls1_3')).stdout).toMatch(/^New, TLSv1.3/m)
+    await delay(500)
+  }
+
+  expect(await hsmStatus(sealgate)).toMatchObject({ state: 'up', restarts: 1 })
+  expect((await sharedStatus(sealgate))?.problem).toMatchObject({
+    code: 'ERR_HSM_SIGN_TIMEOUT',
+    message: expect.stringMatching(/did not unwrap within \d+ ms; nobody asks again for \d+ s/),
+  })
+  faults.clear()
+  await sealgate.finish()
+})
+
 describe('check', () => {
   test('proves that the key wraps, and opens what lies there', async () => {
     const directory = folder('checked')
@@ -400,12 +429,17 @@ interface Shared {
   readonly inUse: string
   readonly created?: string
   readonly keys?: readonly { name: string; state: string }[]
-  readonly problem?: { code: string }
+  readonly problem?: { code: string; message: string }
 }
 
 async function sharedStatus(sealgate: Sealgate): Promise<Shared | undefined> {
   const { text } = (await sealgate.admin('/status')) ?? { text: '{}' }
   return JSON.parse(text).tickets.shared
+}
+
+async function hsmStatus(sealgate: Sealgate): Promise<{ state: string; restarts: number } | undefined> {
+  const { text } = (await sealgate.admin('/status')) ?? { text: '{}' }
+  return JSON.parse(text).hsms[0]
 }
 
 // Each command and each proxy is a process that opens the token.
