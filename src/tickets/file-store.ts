@@ -70,7 +70,9 @@ export class FileStore implements Store {
   async #read(): Promise<string | undefined> {
     try {
       // By its name every time: in a mounted Secret that is a link to a link, which the kubelet turns to a new directory.
-      await using handle = await open(this.#file, 'r')
+      // Whoever opens a FIFO waits for somebody who writes, perhaps for ever, and the end of the process waits for that.
+      await using handle = await open(this.#file, constants.O_RDONLY | constants.O_NONBLOCK)
+      if (!(await handle.stat()).isFile()) throw new Error('it is not a regular file')
       const bytes = Buffer.alloc(MAX_SEALED_BYTES + 1)
       const { bytesRead } = await handle.read(bytes, 0, bytes.length, 0)
       return bytes.toString('utf8', 0, bytesRead)

@@ -3,6 +3,7 @@
  * signature. Both rotate the keys when it is time; one whose HSM is away at its start has its own until the HSM is back.
  */
 
+import { execFileSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -345,6 +346,16 @@ test('a file that cannot be written is no bug', async () => {
   expect({ status, stderr }).toEqual({
     status: 69,
     stderr: expect.stringMatching(/\/nowhere\/ticket-keys cannot be written: ENOENT/),
+  })
+})
+
+test('show says what is no file, and ends', async () => {
+  const directory = folder('fifo')
+  execFileSync('mkfifo', [join(directory, 'ticket-keys')])
+
+  expect(await tickets('show', { directory })).toMatchObject({
+    status: 69,
+    stderr: expect.stringContaining('ticket-keys cannot be read: it is not a regular file'),
   })
 })
 

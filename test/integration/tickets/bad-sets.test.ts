@@ -5,18 +5,9 @@
 
 import { execFileSync } from 'node:child_process'
 import { hash } from 'node:crypto'
-import {
-  closeSync,
-  constants,
-  mkdirSync,
-  openSync,
-  renameSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { mkdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { SigningService } from '../../../src/hsm/signing-service.ts'
 import { FileStore } from '../../../src/tickets/file-store.ts'
 import { freshSet, type KeySet } from '../../../src/tickets/key-set.ts'
@@ -282,7 +273,7 @@ test('the problem that is told is the one of now', async () => {
   renameSync(file, moved)
   mkdirSync(file)
   await node.look()
-  expect(node.keys.status().problem?.message).toContain('EISDIR')
+  expect(node.keys.status().problem?.message).toContain('it is not a regular file')
   rmdirSync(file)
   renameSync(dirname(file), `${dirname(file)}-away`)
   await node.look()
@@ -313,9 +304,7 @@ test('a place that does not answer keeps nobody from the next key, nor from endi
   await node.look()
   const [next] = namesIn(good)
   clock.pass(HOUR_MS)
-  rmSync(file)
-  // Whoever opens it waits for somebody who writes, as for a server of files that is gone.
-  execFileSync('mkfifo', [file])
+  away.path = file
   const second = new Node({ store: new FileStore(file), key: keyIn(service, 'hsm-a'), now: clock.now })
 
   try {
@@ -327,7 +316,31 @@ test('a place that does not answer keeps nobody from the next key, nor from endi
     expect(node.keys.status().problem?.message).toMatch(/has not answered for \d+ s/)
     await second.keys.close()
   } finally {
-    // Lets go whoever waits.
-    closeSync(openSync(file, constants.O_RDWR | constants.O_NONBLOCK))
+    away.path = undefined
+    for (const answer of away.waiting.splice(0)) answer()
   }
+})
+
+test('a FIFO in its place keeps nobody waiting, and says that it is no file', async () => {
+  execFileSync('mkfifo', [file])
+  const startedMs = performance.now()
+
+  await node.look()
+
+  expect(performance.now() - startedMs).toBeLessThan(2000)
+  expect(node.keys.status().problem).toMatchObject({
+    code: 'ERR_TICKETS_PLACE',
+    message: `the shared ticket keys in ${file} cannot be read: it is not a regular file`,
+  })
+})
+
+/** A server of files that is gone: whoever opens this path waits until it is back. */
+const away = vi.hoisted(() => ({ path: undefined as string | undefined, waiting: [] as (() => void)[] }))
+vi.mock('node:fs/promises', async (load) => {
+  const real = await load<typeof import('node:fs/promises')>()
+  const open: typeof real.open = async (path, ...rest) => {
+    if (path === away.path) await new Promise<void>((resolve) => away.waiting.push(resolve))
+    return real.open(path, ...rest)
+  }
+  return { ...real, open }
 })
