@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The `sealgate` command. */
 
+import '../no-inspector.ts'
 import { holdHup } from './early-hup.ts'
 import { nodeProblem } from './oldest-node.ts'
 

@@ -6,7 +6,7 @@
  *      │            └── it fails: stopped now, and the reason is thrown
  *      └──TERM: drains as soon as it has started; a second one does not wait for that
  *
- * HUP reloads while it runs; one that comes during the start reloads right after it.
+ * HUP reloads while it runs; one that comes during the start reloads right after it. USR1 does nothing, and the log says why.
  */
 
 import { constants } from 'node:os'
@@ -26,7 +26,7 @@ export interface Stoppable {
 }
 
 type StopSignal = 'SIGTERM' | 'SIGINT'
-type Signal = StopSignal | 'SIGHUP'
+type Signal = StopSignal | 'SIGHUP' | 'SIGUSR1'
 
 /** The part of `process` that is needed. */
 export interface SignalSource {
@@ -100,6 +100,10 @@ class Signals {
         this.hup()
         return
       }
+      if (signal === 'SIGUSR1') {
+        log.info({ signal }, 'ignored: the log is standard output, and whoever reads that has the files')
+        return
+      }
       log.info({ signal }, resolvers.length > 1 ? 'draining; a second signal stops now' : 'stopping now')
       resolvers.shift()?.(signal)
     }
@@ -128,6 +132,6 @@ function statusOf(signal: StopSignal): number {
   return 128 + constants.signals[signal]
 }
 
-const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const
+const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGUSR1'] as const
 // More than the audit log's last record and the host processes' last words take together.
 const STOP_NOW_MS = 10_000

@@ -49,6 +49,11 @@ export interface HostEvents {
   exited(how: string): void
 }
 
+/** For Node in a child process: it opens no inspector at SIGUSR1, not even before it has loaded `no-inspector.ts`. */
+export const NODE_ARGUMENTS: readonly string[] = ['--disable-sigusr1'].filter((option) =>
+  process.allowedNodeEnvironmentFlags.has(option),
+)
+
 /**
  * The host's program. TypeScript sources do not run on the oldest supported Node, and vitest transforms only
  * its own process: from a source tree the host is the built one.
@@ -97,7 +102,7 @@ export class HostProcess {
       keys: options.keys,
       wrappingKey: wrappingKeyMessage(hsm),
     } satisfies ConfigureMessage)
-    this.#child = spawn(process.execPath, [options.entry, hsm.name], {
+    this.#child = spawn(process.execPath, [...NODE_ARGUMENTS, options.entry, hsm.name], {
       stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
       env: hostEnvironment(hsm),
     })

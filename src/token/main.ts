@@ -5,6 +5,7 @@
  * anybody, and ends with its one job.
  */
 
+import '../no-inspector.ts'
 import { setTimeout } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 

@@ -8,7 +8,7 @@
 import { type ChildProcess, fork } from 'node:child_process'
 
 import { type ErrorCode, HsmError, SealgateError } from '../errors.ts'
-import { hostEnvironment } from '../hsm/host-process.ts'
+import { hostEnvironment, NODE_ARGUMENTS } from '../hsm/host-process.ts'
 import type { HsmOptions } from '../hsm/options.ts'
 import { cure } from './cures.ts'
 import type { JobHsm } from './job.ts'
@@ -71,7 +71,7 @@ class RunningJob {
     this.#done = done
     this.#child = fork(builtFile(new URL('./main.ts', import.meta.url)), [hsm.name], {
       env: hostEnvironment(hsm, options.threads ?? hsm.sessions),
-      execArgv: [],
+      execArgv: [...NODE_ARGUMENTS],
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     })
   }

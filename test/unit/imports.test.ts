@@ -16,7 +16,16 @@ interface Rule {
   readonly types?: readonly string[]
 }
 
-const LEAVES = ['errors', 'log', 'log-output', 'signing', 'version', 'metrics/metrics', 'metrics/series']
+const LEAVES = [
+  'errors',
+  'log',
+  'log-output',
+  'no-inspector',
+  'signing',
+  'version',
+  'metrics/metrics',
+  'metrics/series',
+]
 
 const TABLE: Readonly<Record<string, Rule>> = {
   app: {

@@ -1,5 +1,6 @@
 /** Entry of a client process of `bench handshake`. Started by load.ts; ends with it. */
 
+import '../../no-inspector.ts'
 import { Client } from './client.ts'
 import { type ClientMessage, type ClientOrder, clientOrderSchema } from './messages.ts'
 

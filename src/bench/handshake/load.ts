@@ -4,6 +4,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 
 import { SealgateError } from '../../errors.ts'
+import { NODE_ARGUMENTS } from '../../hsm/host-process.ts'
 import { type ClientMessage, type ClientOrder, type ClientResult, clientMessageSchema } from './messages.ts'
 
 /** One process that makes handshakes. */
@@ -16,7 +17,7 @@ export class LoadProcess {
 
   constructor() {
     this.#child = fork(new URL('./client-main.js', import.meta.url), [], {
-      execArgv: [],
+      execArgv: [...NODE_ARGUMENTS],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     })
   }

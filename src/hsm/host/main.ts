@@ -4,6 +4,7 @@
  * Started by ../host-process.ts with one end of a socket pair as file descriptor 3.
  */
 
+import '../../no-inspector.ts'
 import { type ConnectOpts, Socket, type SocketConstructorOpts } from 'node:net'
 import { constants, getPriority, setPriority } from 'node:os'
 import { Worker } from 'node:worker_threads'
