@@ -56,6 +56,8 @@ export interface StartOptions {
   readonly strict: boolean
   /** Secrets of every connection go to this open file; see TlsFront. */
   readonly keyLogFd?: number
+  /** The start is not wanted any more: nothing is waited for, no listener opens, and what has started is to be drained. */
+  readonly signal?: AbortSignal
 }
 
 /**
@@ -140,15 +142,21 @@ class RunningApp implements App {
     this.#stops.unshift(() => this.#expiry.close())
   }
 
-  async start(options: StartOptions): Promise<void> {
+  async start({ strict, signal }: StartOptions): Promise<void> {
+    const left = this.#leaving.signal
+    signal?.addEventListener('abort', () => this.#leaving.abort(), { signal: left })
+    if (signal?.aborted === true) this.#leaving.abort()
     this.#watchExpiry()
     await this.#startAdmin()
     await this.#startAudit()
+    if (left.aborted) return
     this.#startStapling()
-    await this.#startSigning(options)
+    await this.#startSigning(strict)
+    if (left.aborted) return
     const tls = this.#startTls()
     await this.#startTickets(tls)
     await this.#startWorkers(tls)
+    if (left.aborted) return
     if (!this.#certificates.anyServed) await this.#wait()
     else if (this.#stapling?.complete === false) await this.#waitForStaples(tls)
     else await this.#open(tls)
@@ -197,15 +205,17 @@ class RunningApp implements App {
     stapling.update(certificates)
   }
 
-  async #startSigning({ strict }: StartOptions): Promise<void> {
+  async #startSigning(strict: boolean): Promise<void> {
     const certificates = this.#certificates
+    const left = this.#leaving.signal
     const { signing } = certificates
     this.#stops.unshift(() => signing.close())
     // Its end is signed for, too: while there are HSMs, and nobody asks for handshakes any more.
     this.#stops.unshift(() => this.#audit?.stop())
     const firstTries = signing.start()
     // A module that hangs must not keep the certificates of other HSMs from being served.
-    await (strict ? firstTries : atMost(FIRST_TRIES_MS, firstTries))
+    await atMost(strict ? STRICT_TRIES_MS : FIRST_TRIES_MS, firstTries, left)
+    if (left.aborted) return
     const unserved = certificates.unserved()
     if (unserved.length > 0 && (strict || certificates.areAll('misconfigured', 'given-up')))
       throw certificates.error()
@@ -356,7 +366,7 @@ class RunningApp implements App {
     if (shared === undefined) return
     this.#sharedTickets = shared
     this.#stops.unshift(() => shared.close())
-    await atMost(FIRST_TICKETS_MS, shared.look())
+    await atMost(FIRST_TICKETS_MS, shared.look(), this.#leaving.signal)
   }
 
   async #startWorkers(tls: TlsFront): Promise<void> {
@@ -465,12 +475,15 @@ class RunningApp implements App {
 const DRAIN_POLL_MS = 20
 // Logging in to an HSM over a network takes a few seconds.
 const FIRST_TRIES_MS = 5_000
+// Each ends by itself, also one that hangs.
+const STRICT_TRIES_MS = 3_600_000
 // A file is read at once, and a Redis that is there has answered by then.
 const FIRST_TICKETS_MS = 2_000
 
-/** Does not wait longer, and does not stop it either. */
-async function atMost(ms: number, done: Promise<unknown>): Promise<void> {
-  const late = new AbortController()
-  await Promise.race([done, delay(ms, undefined, late).catch(() => {})])
-  late.abort()
+/** Does not wait longer, nor when `signal` ends the wait; and does not stop it either. */
+async function atMost(ms: number, done: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  const over = new AbortController()
+  const limit = delay(ms, undefined, { signal: AbortSignal.any([signal, over.signal]) })
+  await Promise.race([done, limit.catch(() => {})])
+  over.abort()
 }

@@ -26,7 +26,8 @@ export async function run(
   }
   const keyLogFd = unsafeKeyLog === undefined ? undefined : openKeyLog(unsafeKeyLog, log)
   try {
-    const start = () => startApp(config, { strict, ...(keyLogFd !== undefined && { keyLogFd }) })
+    const start = (signal: AbortSignal) =>
+      startApp(config, { strict, signal, ...(keyLogFd !== undefined && { keyLogFd }) })
     return await serveUntilSignal({ signals: process, log, start, hupCame: hupCame() })
   } finally {
     if (keyLogFd !== undefined) closeSync(keyLogFd)

@@ -4,7 +4,7 @@
  *   starting ──▶ running ──TERM──▶ draining ──▶ stopped, status 0
  *      │            │                 └──TERM──▶ stopped now, status 128 + signal
  *      │            └── it fails: stopped now, and the reason is thrown
- *      └──TERM: drains as soon as it has started; a second one does not wait for that
+ *      └──TERM: the start is cut short, and drained; a second one does not wait for that
  *
  * HUP reloads while it runs; one that comes during the start reloads right after it. USR1 does nothing, and the log says why.
  */
@@ -47,11 +47,12 @@ export async function serveUntilSignal(options: {
   hupCame?: boolean
   /** How long a stop that is to be at once may take; the process is expected to exit then. */
   stopMs?: number
-  start: () => Promise<Stoppable>
+  /** @param signal it need not come any further: what has started is drained. */
+  start: (signal: AbortSignal) => Promise<Stoppable>
 }): Promise<number> {
   using signals = new Signals(options.signals, options.log)
   if (options.hupCame) signals.hup()
-  const app = await Promise.race([options.start(), signals.second])
+  const app = await Promise.race([options.start(signals.stopping), signals.second])
   if (typeof app === 'string') return statusOf(app)
   signals.onReload = () => app.reload()
   try {
@@ -83,6 +84,7 @@ async function stopNow(
 class Signals {
   readonly first: Promise<StopSignal>
   readonly second: Promise<StopSignal>
+  readonly #stopping = new AbortController()
   readonly #signals: SignalSource
   readonly #log: Log
   readonly #listener: (signal: Signal) => void
@@ -105,9 +107,15 @@ class Signals {
         return
       }
       log.info({ signal }, resolvers.length > 1 ? 'draining; a second signal stops now' : 'stopping now')
+      this.#stopping.abort()
       resolvers.shift()?.(signal)
     }
     for (const signal of SIGNALS) signals.on(signal, this.#listener)
+  }
+
+  /** Since the first one. */
+  get stopping(): AbortSignal {
+    return this.#stopping.signal
   }
 
   hup(): void {

@@ -90,6 +90,27 @@ test('TERM ends it with 0 while it waits for an HSM', async () => {
   expect(await sealgate.stop()).toEqual({ status: 0, signal: null })
 })
 
+test.each([
+  { call: 'C_Initialize', args: [] },
+  { call: 'C_Initialize', args: ['--strict'] },
+  { call: 'C_Login', args: ['--strict'] },
+])('TERM does not wait for a start whose $call hangs ($args)', async ({ call, args }) => {
+  faults.a.clear()
+  faults.b.set(`${call} hang`)
+  const both = config([on(ec, 'hsm-a', 'hsm-b')])
+  await using sealgate = new Sealgate({ config: both, args })
+  await sealgate.logged('hsm is up') // hsm-a: it could serve
+
+  const sentAtMs = performance.now()
+  expect(await sealgate.stop()).toEqual({ status: 0, signal: null })
+
+  // A host that hangs has 2 s to leave.
+  expect(performance.now() - sentAtMs).toBeLessThan(STOP_MS)
+  expect(sealgate.lines.map(({ msg }) => msg)).toEqual(expect.arrayContaining(['draining', 'stopped']))
+  expect(sealgate.lines.map(({ msg }) => msg)).not.toContain('ready')
+  expect(sealgate.stderr).toBe('')
+})
+
 test('a module that hangs does not keep the certificates of another HSM from being served', async () => {
   faults.a.set('C_Initialize hang')
   faults.b.clear()
@@ -259,6 +280,7 @@ async function freePort(): Promise<AsyncDisposable & { readonly port: number }> 
 
 const UNAVAILABLE = 69
 const START_MS = 15_000
+const STOP_MS = 4_500
 const SOON = { timeout: 10_000, interval: 25 }
 // A second, and what two busy cores need to start a process.
 const RECOVERY_MS = 2_500
