@@ -60,7 +60,7 @@ export async function changeTo(
     proveState(addon, state)
     // Beside those in use: a certificate that must not be without a response gets it before it is shown.
     stapling?.update([...before.certificates, ...next.certificates])
-    await stapling?.firstAnswers(next.stapling.startWaitMs, signal)
+    await stapling?.firstAnswers(next.stapling.startWaitMs, signal, before.certificates)
     // First: whoever comes by a new name finds its routes.
     await workers?.change(workerOptions(next))
     signal.throwIfAborted()

@@ -64,7 +64,7 @@ export class Stapling {
     const after = new Map<string, Entry>()
     for (const options of certificates) {
       const { leaf, subject } = subjectOf(this.#parts.addon, options)
-      const key = JSON.stringify([leaf, options.stapling])
+      const key = keyOf(options, leaf)
       after.set(key, after.get(key) ?? before.get(key) ?? this.#begin(options, subject))
     }
     this.#entries = after
@@ -90,17 +90,23 @@ export class Stapling {
 
   /** Every certificate that must not be without a response has one, or is known to be revoked. */
   get complete(): boolean {
-    return this.#without().every(({ stapled }) => stapled === undefined || stapled.revoked)
+    return this.#awaited().length === 0
   }
 
   /**
    * Resolves when `complete`, and after `limitMs` at the latest; then the log says who is without.
    *
    * @param signal ends the wait, and nothing is said.
+   * @param shown nobody waits for these: clients get them already.
    */
-  async firstAnswers(limitMs: number, signal: AbortSignal): Promise<void> {
+  async firstAnswers(
+    limitMs: number,
+    signal: AbortSignal,
+    shown: readonly StapledOptions[] = [],
+  ): Promise<void> {
+    const others = new Set(shown.map((options) => keyOf(options, subjectOf(this.#parts.addon, options).leaf)))
     const deadlineMs = performance.now() + limitMs
-    while (!this.complete && !signal.aborted) {
+    while (this.#awaited(others).length > 0 && !signal.aborted) {
       const leftMs = Math.ceil(deadlineMs - performance.now())
       if (leftMs <= 0) break
       await once(this.#changed, 'change', {
@@ -110,7 +116,7 @@ export class Stapling {
       )
     }
     if (signal.aborted) return
-    for (const { certificate, stapling, plan } of this.#without()) {
+    for (const { certificate, stapling, plan } of this.#without(others)) {
       const { log } = this.#parts
       const reason = plan.kind === 'none' ? plan.reason : 'there is no response yet'
       const facts = { certificate: certificate.file, reason }
@@ -178,12 +184,18 @@ export class Stapling {
     }
   }
 
-  /** Certificates that must have a response, and have none now. */
-  #without(): Entry[] {
-    return [...this.#entries.values()].filter(
-      ({ subject, stapling, stapled }) =>
-        (subject.mustStaple || stapling.required) && stapled?.current === undefined,
-    )
+  /** Certificates that must have a response, have none now, and may get one. @param but as for #without(). */
+  #awaited(but?: ReadonlySet<string>): Entry[] {
+    return this.#without(but).filter(({ stapled }) => stapled !== undefined && !stapled.revoked)
+  }
+
+  /** Certificates that must have a response, and have none now. @param but keys of those that do not matter. */
+  #without(but: ReadonlySet<string> = new Set()): Entry[] {
+    return [...this.#entries].flatMap(([key, entry]) => {
+      const { subject, stapling, stapled } = entry
+      const must = subject.mustStaple || stapling.required
+      return must && stapled?.current === undefined && !but.has(key) ? [entry] : []
+    })
   }
 
   #tellChange(): void {
@@ -219,6 +231,11 @@ export class Stapling {
     const { ocspStapled, ocspRequired, ocspNextUpdate } = this.#parts.metrics
     for (const gauge of [ocspStapled, ocspRequired, ocspNextUpdate]) gauge.remove(labels)
   }
+}
+
+/** Of an entry: the same certificate with the same settings. */
+function keyOf({ stapling }: StapledOptions, leaf: string): string {
+  return JSON.stringify([leaf, stapling])
 }
 
 /** @returns the leaf's fingerprint, hexadecimal. @throws {NativeError} `ERR_NATIVE_OPENSSL`. */

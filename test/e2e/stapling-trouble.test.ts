@@ -68,6 +68,22 @@ test('a responder that is away at the start is asked until it is back', async ()
   await sealgate.finish()
 })
 
+test('a reload waits for the response of a certificate that is new, not of one that is shown without', async () => {
+  const leaf = issue({ responder: server.url, mustStaple: true })
+  server.behave(() => {})
+  await using sealgate = await startSealgate({ config: config(leaf, { start_wait: '300ms' }) })
+  const toldAtStart = withoutResponse(sealgate)
+
+  // It would wait for a minute.
+  expect(await sealgate.reload(config(leaf, { start_wait: '60s' }))).toMatchObject({ msg: 'reloaded' })
+  expect(withoutResponse(sealgate)).toBe(toldAtStart)
+
+  const next = issue({ responder: server.url, mustStaple: true })
+  expect(await sealgate.reload(config(next, { start_wait: '300ms' }))).toMatchObject({ msg: 'reloaded' })
+  expect(withoutResponse(sealgate)).toBe(toldAtStart + 1)
+  await sealgate.finish()
+})
+
 test('listeners of a must-staple certificate open with the first response', async () => {
   const leaf = issue({ responder: server.url, mustStaple: true })
   server.behave((_request, response) => {
@@ -242,6 +258,11 @@ test('check tells why there is nothing to staple', async () => {
   expect(server.asked).toEqual([])
   rmSync(file)
 })
+
+/** How often the log has said that a must-staple certificate has none. */
+function withoutResponse({ lines }: Sealgate): number {
+  return lines.filter(({ msg }) => msg?.startsWith('must-staple certificate without')).length
+}
 
 function issue(options: IssueOptions = {}): Issued {
   return ca.issue({ spki, ...options })

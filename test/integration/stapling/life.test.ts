@@ -358,6 +358,22 @@ test('they are waited for no longer than is configured, and the log says who is 
   expect(await metrics('sealgate_ocsp_stapled')).toEqual([0])
 })
 
+test('nobody waits for what is shown already; for a certificate that is new as long as is configured', async () => {
+  const shown = certificate(ca.issue({ responder: server.url, mustStaple: true }))
+  const fresh = certificate(ca.issue({ responder: server.url, mustStaple: true }))
+  server.behave(() => {})
+  const { stapling, lines } = start([shown])
+
+  await stapling.firstAnswers(60_000, never, [shown])
+  expect(lines.filter(({ level }) => level === 'error')).toEqual([])
+
+  stapling.update([shown, fresh])
+  await stapling.firstAnswers(200, never, [shown])
+  expect(lines.filter(({ level }) => level === 'error')).toMatchObject([
+    { certificate: fresh.certificate.file },
+  ])
+})
+
 test('nobody waits for a certificate that may be without', async () => {
   const leaf = ca.issue({ responder: server.url })
   server.behave(() => {})
