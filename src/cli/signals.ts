@@ -6,7 +6,8 @@
  *      │            └── it fails: stopped now, and the reason is thrown
  *      └──TERM: the start is cut short, and drained; a second one does not wait for that
  *
- * HUP reloads while it runs; one that comes during the start reloads right after it. USR1 does nothing, and the log says why.
+ * HUP reloads while it runs; one that comes during the start reloads right after it, and none
+ * during a stop. USR1 does nothing, and the log says why.
  */
 
 import { constants } from 'node:os'
@@ -119,6 +120,10 @@ class Signals {
   }
 
   hup(): void {
+    if (this.stopping.aborted) {
+      this.#log.info({ signal: 'SIGHUP' }, 'not reloading: it is being stopped')
+      return
+    }
     this.#log.info({ signal: 'SIGHUP' }, 'reloading')
     if (this.#onReload === undefined) this.#reloadAsked = true
     else this.#onReload()
@@ -127,7 +132,7 @@ class Signals {
   /** Who is told of HUP; also of one that came before. */
   set onReload(reload: () => void) {
     this.#onReload = reload
-    if (this.#reloadAsked) reload()
+    if (this.#reloadAsked && !this.stopping.aborted) reload()
   }
 
   [Symbol.dispose](): void {

@@ -130,6 +130,33 @@ test('HUP during the start reloads once it has started', async () => {
   expect(await status).toBe(0)
 })
 
+test('HUP while it drains is ignored, and the log says so', async () => {
+  const { events, lines, send, status, started, drained } = scenario()
+  started.resolve()
+  await expect.poll(() => events).toEqual(['started'])
+
+  send('SIGTERM')
+  send('SIGHUP')
+  drained.resolve()
+
+  expect(await status).toBe(0)
+  expect(events).toEqual(['started', 'drain'])
+  expect(lines.join()).toContain('not reloading: it is being stopped')
+  expect(lines.join()).not.toContain('"reloading"')
+})
+
+test('HUP and then TERM during the start: it is not reloaded any more', async () => {
+  const { events, send, status, started, drained } = scenario()
+
+  send('SIGHUP')
+  send('SIGTERM')
+  started.resolve()
+  drained.resolve()
+
+  expect(await status).toBe(0)
+  expect(events).toEqual(['started', 'drain'])
+})
+
 test('a failed start is thrown, and no signal is listened to any more', async () => {
   const { signals, status, started } = scenario()
 
