@@ -47,7 +47,7 @@ export function withTarget(command: Command): Command {
     .option('--pin-file <file>', 'without a configuration: file with the PIN')
     .addOption(repeatable('--env <name=value>', 'environment for the module', 'none'))
     .option('--initialize <text>', 'parameters for C_Initialize, as hsms.NAME.initialize')
-    .option('--user-type <number>', 'who logs in, as hsms.NAME.user_type', '1')
+    .option('--user-type <number>', 'who logs in, as hsms.NAME.user_type', DEFAULT_USER_TYPE)
 }
 
 /** @throws {SealgateError} `ERR_USAGE`; {ConfigError}. */
@@ -58,6 +58,26 @@ export function targetOf(options: TargetOptions): Target {
   }
   if (options.hsm.length > 0) throw usage('--hsm names an HSM of a configuration: give --config FILE too')
   return { inventory: undefined, hsms: [bareHsm(options.module, options)] }
+}
+
+/** The same HSMs once more, for a command that is proposed. */
+export function targetArguments(options: TargetOptions): readonly string[] {
+  const { config, hsm, module, token, serial, slot, pinFile, env, initialize, userType } = options
+  const single = {
+    '--config': config,
+    '--module': module,
+    '--token': token,
+    '--serial': serial,
+    '--slot': slot,
+    '--pin-file': pinFile,
+    '--initialize': initialize,
+    '--user-type': userType === DEFAULT_USER_TYPE ? undefined : userType,
+  }
+  return [
+    ...Object.entries(single).flatMap(([option, value]) => (value === undefined ? [] : [option, value])),
+    ...hsm.flatMap((name) => ['--hsm', name]),
+    ...env.flatMap((entry) => ['--env', entry]),
+  ]
 }
 
 function configTarget(file: string, options: TargetOptions): Target {
@@ -156,3 +176,6 @@ export function certificateUse(
       : `"${wanted}" is the name of ${found.length} certificates; name the file: ${found.map(({ chain }) => chain).join(', ')}`,
   )
 }
+
+/** CKU_USER */
+const DEFAULT_USER_TYPE = '1'

@@ -8,12 +8,12 @@ import type { KeyOnToken } from '../keys/jobs.ts'
 import { keyFields, withJournal } from '../keys/journal.ts'
 import { keyUri } from '../keys/key-facts.ts'
 import { KEY_TYPE_NAMES, type KeyTypeName } from '../keys/key-types.ts'
-import { hexId, type KeyOptions, type Target } from './key-target.ts'
+import { hexId, type KeyOptions, type Target, type TargetOptions, targetArguments } from './key-target.ts'
 import { tellUnsigned } from './keys-journal.ts'
 import { usage } from './module-options.ts'
 import type { Terminal } from './program.ts'
 
-export interface GenerateOptions extends KeyOptions {
+export interface GenerateOptions extends TargetOptions, KeyOptions {
   readonly type: string
   readonly json: boolean
 }
@@ -39,11 +39,11 @@ export async function generate(target: Target, options: GenerateOptions, termina
   terminal.out(
     options.json
       ? `${JSON.stringify({ ...made, uri: keyUri(made.key), hsms: names }, null, 2)}\n`
-      : text(made, names),
+      : text(made, names, targetArguments(options)),
   )
 }
 
-function text({ token, key }: KeyOnToken, names: readonly string[]): string {
+function text({ token, key }: KeyOnToken, names: readonly string[], target: readonly string[]): string {
   const seen = names.length > 1 ? `, seen by ${names.join(' and ')}` : ''
   const lines = [
     `${key.type} key "${key.label}" (id ${key.id}) was generated in token "${token.label}"${seen}: sensitive, not extractable.`,
@@ -54,7 +54,10 @@ function text({ token, key }: KeyOnToken, names: readonly string[]): string {
     `      hsms: [${names.join(', ')}]`,
     ...(key.kind === 'secret'
       ? []
-      : ['', `Next: sealgate keys csr --label ${shellWord(key.label)} --san dns:NAME`]),
+      : [
+          '',
+          `Next: ${['sealgate', 'keys', 'csr', ...target, '--label', key.label].map(shellWord).join(' ')} --san dns:NAME`,
+        ]),
   ]
   return lines.map((line) => `${line}\n`).join('')
 }

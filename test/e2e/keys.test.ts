@@ -4,7 +4,7 @@
  */
 
 import { createPublicKey } from 'node:crypto'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
 import { startUpstream, type TestUpstream } from '../integration/proxy/support/upstreams.ts'
@@ -164,12 +164,27 @@ async function servedSerial(port: number): Promise<string> {
   return (await runTool('openssl', ['x509', '-noout', '-serial'], { input: stdout })).stdout
 }
 
-test('the command that is proposed next works, whatever the label', async () => {
+test('the command that is proposed next works as it is, whatever the label', async () => {
   const { stdout } = await owner.keys('generate', '--label', `it's "the" $(web) key`)
 
   const next = /^Next: sealgate (.*)$/m.exec(stdout)?.[1]?.replace('NAME', 'www.example.com')
-  const command = [nodeUnderTest, program, next, '--config', owner.config].join(' ')
+  const command = [nodeUnderTest, program, next].join(' ')
   expect(await runTool('sh', ['-c', command])).toMatchObject({
+    status: 0,
+    stdout: expect.stringContaining('BEGIN CERTIFICATE REQUEST'),
+  })
+})
+
+test('the command that is proposed next names the HSM as it was named, without a configuration', async () => {
+  const { module, conf } = owner.softHsm
+  const pinFile = join(owner.directory, 'a pin.txt')
+  copyFileSync(owner.token.pinFile, pinFile)
+  const hsm = ['--module', module, '--token', owner.token.label, '--pin-file', pinFile]
+  const generate = ['keys', 'generate', ...hsm, '--env', `SOFTHSM2_CONF=${conf}`, '--label', 'bare']
+  const { stdout } = await sealgateCommand(generate)
+
+  const next = /^Next: sealgate (.*)$/m.exec(stdout)?.[1]?.replace('NAME', 'www.example.com')
+  expect(await runTool('sh', ['-c', [nodeUnderTest, program, next].join(' ')])).toMatchObject({
     status: 0,
     stdout: expect.stringContaining('BEGIN CERTIFICATE REQUEST'),
   })
