@@ -115,8 +115,10 @@ export class ChainCheck {
   }
 
   /** Before the first line of the next file: nothing reaches over from one file into another. */
-  fileEnded(): void {
+  fileEnded(file: string): void {
     this.#settleDebris(NO_RECORD)
+    // Nothing but empty files so far: there is no line to point at.
+    if (this.#lastPlace.line === 0) this.#lastPlace = { file, line: 0 }
   }
 
   end(): ChainSummary {

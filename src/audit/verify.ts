@@ -33,7 +33,7 @@ export async function verifyFiles(
       const reason = cause instanceof Error ? cause.message : String(cause)
       throw new AuditError('ERR_AUDIT_READ', `${file} cannot be read: ${reason}`, { cause })
     }
-    check.fileEnded()
+    check.fileEnded(file)
   }
   const summary = check.end()
   return { files: ordered, ok: summary.findings.length === 0, ...summary }

@@ -32,7 +32,7 @@ export async function auditVerify(
 
 function reportText(result: Verification, options: AuditVerifyOptions): string {
   const findings = result.findings.map(
-    ({ file, line, kind, message }) => `${file}:${line}: ${kind}: ${message}`,
+    ({ file, line, kind, message }) => `${line === 0 ? file : `${file}:${line}`}: ${kind}: ${message}`,
   )
   const { first, last } = result
   const lines =

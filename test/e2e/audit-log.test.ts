@@ -188,6 +188,15 @@ test('a directory that disappears and comes back costs neither handshake nor rec
   expect(await verify('--public-key', publicKey)).toMatchObject({ status: 0 })
 })
 
+test('an empty file is named as a whole by what verify finds', async () => {
+  writeFileSync(file, '')
+
+  expect(await verify('--public-key', publicKey)).toEqual({
+    status: 65,
+    stdout: `${file}: checkpoint: there is no checkpoint that the key could verify\nno record\n`,
+  })
+})
+
 function start(overrides: { audit?: object } = {}): Promise<Sealgate> {
   const checkpoint = {
     key: { uri: 'pkcs11:object=audit;type=private', hsms: ['hsm-a'] },
