@@ -11,13 +11,17 @@ export interface FileTrouble {
   readonly reason: string
 }
 
-/** @param maxBytes a larger file is refused: it is not what it should be. */
+/**
+ * @param maxBytes a larger file is refused: it is not what it should be. So is what is no regular file: a device has no end, and
+ *   a pipe, which could be read once only, would hold up everything else until somebody writes to it.
+ */
 export function readTextFile(
   file: string,
   options: { maxBytes: number; encoding: 'utf8' | 'latin1' },
 ): FileResult<{ readonly text: string }> {
   const found = findFile(file)
   if ('error' in found) return found
+  if (!found.stats.isFile()) return trouble(file, 'is no regular file')
   if (found.stats.size > options.maxBytes)
     return trouble(file, `is too large: at most ${options.maxBytes} bytes`)
   try {
