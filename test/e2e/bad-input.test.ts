@@ -9,11 +9,12 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { listen, port } from '../integration/proxy/support/front-server.ts'
 import { startUpstream } from '../integration/proxy/support/upstreams.ts'
+import { nodeUnderTest } from '../support/npm-start.ts'
 import { Faults } from '../support/p11-faults.ts'
-import { sealgateCommand, startSealgate } from '../support/sealgate.ts'
+import { program, sealgateCommand, startSealgate } from '../support/sealgate.ts'
 import { Site, type SiteCertificate } from '../support/site.ts'
 import { SoftHsm } from '../support/softhsm.ts'
-import { curl, type Outcome } from '../support/tools.ts'
+import { curl, type Outcome, runTool } from '../support/tools.ts'
 
 const USAGE = 64
 const UNAVAILABLE = 69
@@ -51,6 +52,16 @@ test('a configuration file that is not there is named', async () => {
   const refused = await sealgateCommand(['run', '--config', '/nowhere/sealgate.yaml'])
 
   expectRefusal(refused, CONFIGURATION, /\/nowhere\/sealgate\.yaml: there is no such file/)
+})
+
+test('a configuration may come through a pipe that the shell has made', async () => {
+  const file = join(site.directory, 'piped.yaml')
+  writeFileSync(file, JSON.stringify(site.config([9])))
+
+  const check = `exec "$1" "$2" check --config <(cat "$3")`
+  const outcome = await runTool('bash', ['-c', check, 'bash', nodeUnderTest, program, file])
+
+  expect(outcome).toMatchObject({ status: 0, stderr: '' })
 })
 
 test('all mistakes of a configuration are told at once, each with its place and its cure', async () => {
