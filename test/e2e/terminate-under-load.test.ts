@@ -139,7 +139,7 @@ test('a second TERM stops now, with the status a shell shows for it', async () =
   expect((await endless).status).not.toBe(0)
 })
 
-test('a tcp connection that a stop cuts off has its line in the log, and neither side a clean end', async () => {
+test('a tcp connection that a stop cuts off has its line in the log, and its client no clean end', async () => {
   const server = await listen(createServer((socket) => socket.on('error', () => {}).write('endless')))
   const upstream = `tcp://127.0.0.1:${port(server)}`
   await using sealgate = await startSealgate({
