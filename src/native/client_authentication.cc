@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Long because it is one policy: asked for, verified, compared, kept in tickets; a digest covers all of it.
 #include "client_authentication.h"
 
 #include <openssl/sha.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Long because a context is made in one place: each callback stands beside the setting that it belongs to.
 #include "contexts.h"
 
 #include <openssl/sha.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Long because a provider is one table of functions for OpenSSL, and they share the key and its signature.
 #include "provider.h"
 
 #include <openssl/core_dispatch.h>
