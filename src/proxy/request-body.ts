@@ -7,17 +7,23 @@
 
 import { Readable } from 'node:stream'
 
+/** A request as Node delivers it. */
+export interface RequestSource extends Readable {
+  /** The client has left. node:http2 ends the stream all the same when the reset says NO_ERROR. */
+  readonly aborted: boolean
+}
+
 export class RequestBody extends Readable {
-  readonly #source: Readable
+  readonly #source: RequestSource
   readonly #onBytes: (count: number) => void
   readonly #onFirstRead: () => void
   #attached = false
 
   /**
-   * @param source the request as Node delivers it; paused whenever this stream is full.
+   * @param source paused whenever this stream is full.
    * @param on.firstRead somebody wants the body now.
    */
-  constructor(source: Readable, on: { bytes(count: number): void; firstRead(): void }) {
+  constructor(source: RequestSource, on: { bytes(count: number): void; firstRead(): void }) {
     super({ autoDestroy: true })
     this.#source = source
     this.#onBytes = on.bytes
@@ -41,7 +47,7 @@ export class RequestBody extends Readable {
     this.#attached = true
     this.#onFirstRead()
     // A second attempt at a body that turned out to be empty.
-    if (this.#source.readableEnded) this.push(null)
+    if (this.#source.readableEnded) this.#onEnd()
     else this.#source.on('data', this.#onData).on('end', this.#onEnd).on('close', this.#onClose)
   }
 
@@ -51,10 +57,12 @@ export class RequestBody extends Readable {
   }
 
   readonly #onEnd = (): void => {
-    this.push(null)
+    // What is not whole must not look whole to the server: 'close' follows.
+    if (!this.#source.aborted) this.push(null)
   }
 
   readonly #onClose = (): void => {
-    if (!this.#source.readableEnded) this.destroy(new Error('the client left while sending the body'))
+    if (!this.#source.readableEnded || this.#source.aborted)
+      this.destroy(new Error('the client left while sending the body'))
   }
 }

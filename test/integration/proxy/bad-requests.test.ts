@@ -9,6 +9,7 @@ import { expect, test, vi } from 'vitest'
 import { PATIENCE } from '../../support/patience.ts'
 import { readAll, sendRaw } from './support/clients.ts'
 import { startFront } from './support/front-server.ts'
+import { frame, headers, PREFACE } from './support/http2-frames.ts'
 import { startUpstream } from './support/upstreams.ts'
 
 const refused: Readonly<Record<string, readonly [bytes: string, status: number]>> = {
@@ -362,20 +363,19 @@ test('CVE-2025-8671: a client that breaks HTTP/2 streams so that we reset them l
     .on('close', () => {
       closed = true
     })
-  client.resume().write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
-  client.write(frame({ type: 4, stream: 0 }))
-  const head = [
-    [':method', 'POST'],
-    [':scheme', 'https'],
-    [':path', '/'],
-    [':authority', 'a'],
-    ['content-length', '3'],
-  ].map(([name = '', value = '']) => literalField(name, value))
+  client.resume().write(PREFACE)
+  const head = headers({
+    ':method': 'POST',
+    ':scheme': 'https',
+    ':path': '/',
+    ':authority': 'a',
+    'content-length': '3',
+  })
 
   let opened = 0
   for (; opened < 1_000 && !closed; opened++) {
     const stream = 2 * opened + 1
-    client.write(frame({ type: 1, flags: 4, stream }, Buffer.concat(head)))
+    client.write(frame({ type: 1, flags: 4, stream }, head))
     client.write(frame({ type: 0, stream }, Buffer.from('four')))
     // Pacing: one stream after the other.
     await new Promise((resolve) => setTimeout(resolve, 1))
@@ -405,25 +405,3 @@ test('streams that break because of the upstream do not count as reset by the cl
   expect(session.destroyed).toBe(false)
   session.destroy()
 })
-
-function frame(
-  head: { readonly type: number; readonly flags?: number; readonly stream: number },
-  payload: Buffer = Buffer.alloc(0),
-): Buffer {
-  const bytes = Buffer.alloc(9)
-  bytes.writeUIntBE(payload.length, 0, 3)
-  bytes.writeUInt8(head.type, 3)
-  bytes.writeUInt8(head.flags ?? 0, 4)
-  bytes.writeUInt32BE(head.stream, 5)
-  return Buffer.concat([bytes, payload])
-}
-
-/** RFC 7541 §6.2.2, without Huffman coding. */
-function literalField(name: string, value: string): Buffer {
-  return Buffer.concat([
-    Buffer.of(0, name.length),
-    Buffer.from(name),
-    Buffer.of(value.length),
-    Buffer.from(value),
-  ])
-}
