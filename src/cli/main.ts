@@ -3,6 +3,7 @@
 
 import '../no-inspector.ts'
 import { holdHup } from './early-hup.ts'
+import { end } from './end.ts'
 import { nodeProblem } from './oldest-node.ts'
 
 /** Of sysexits.h. */
@@ -31,4 +32,4 @@ if (lost !== undefined)
   process.stderr.write(
     `sealgate: standard output could not be written (${lost.code}): what it said is incomplete\n`,
   )
-process.exit(lost !== undefined && status === 0 ? EX_IOERR : status)
+await end(lost !== undefined && status === 0 ? EX_IOERR : status)

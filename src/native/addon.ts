@@ -194,6 +194,8 @@ export interface NativeLoadTaken {
 export const LOAD_OUTCOME = { full: 0, resumed: 1, ticketRefused: 2, skipped: 3, failed: 4 } as const
 
 export interface NativeAddon {
+  /** From here on the process has so long to end by itself; then it ends with this status, whatever it is at. */
+  exitWithin(limitMs: number, status: number): void
   Terminator: new (options: TerminatorOptions) => Terminator
   /**
    * @param leaf DER. @param issuer DER; without it there is no request, and no answer is believed.

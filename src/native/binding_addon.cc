@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
+#include <chrono>
 #include <memory>
+#include <thread>
 
 #include "binding.h"
 
@@ -15,10 +19,21 @@ void Initialize(const Napi::CallbackInfo& info) {
   state->established = Napi::Persistent(info[1].As<Napi::Function>());
 }
 
+// Node joins its thread pool on the way out; a thread that waits for a server of files may never come.
+void ExitWithin(const Napi::CallbackInfo& info) {
+  const std::chrono::milliseconds limit(info[0].As<Napi::Number>().Int64Value());
+  const int status = info[1].As<Napi::Number>().Int32Value();
+  std::thread([limit, status] {
+    std::this_thread::sleep_for(limit);
+    _exit(status);
+  }).detach();
+}
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new AddonState());  // freed by Node with the environment
   exports.Set("abi", kAbi);
   exports.Set("initialize", Napi::Function::New<Initialize>(env, "initialize"));
+  exports.Set("exitWithin", Napi::Function::New<ExitWithin>(env, "exitWithin"));
   exports.Set("Terminator", binding_terminator::Define(env));
   exports.Set("ConnectionReceiver", binding_receiver::Define(env));
   exports.Set("LoadClient", binding_load::Define(env));

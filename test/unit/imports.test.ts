@@ -48,7 +48,11 @@ const TABLE: Readonly<Record<string, Rule>> = {
   check: { may: ['certificates', 'config', 'drill', 'native', 'stapling', 'ticket-check', 'tls'] },
   certificates: { may: ['config', 'hsm'] },
   cli: {
-    may: ['app', 'check', 'audit', 'bench', 'config', 'doctor', 'drill', 'ticket-sharing', 'tickets', 'keys'],
+    may: [
+      ...['app', 'check', 'audit', 'bench', 'config', 'doctor', 'drill', 'ticket-sharing', 'tickets', 'keys'],
+      // The end of a process that Node cannot end.
+      'native',
+    ],
     types: ['hsm/options'],
   },
   doctor: {
