@@ -9,6 +9,7 @@ import {
   fchownSync,
   fsyncSync,
   openSync,
+  readdirSync,
   realpathSync,
   renameSync,
   rmSync,
@@ -63,6 +64,7 @@ export function refuseUnwritable(file: string, { mayExist = false } = {}): void 
     if (!mayExist && existsSync(file)) throw new Error('it exists already; choose another name, or remove it')
     if (statSync(file, { throwIfNoEntry: false })?.isDirectory() === true)
       throw new Error('it is a directory')
+    removeLeftovers(file)
     const probe = besides(file, 'probe')
     closeSync(openSync(probe, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600))
     rmSync(probe)
@@ -71,6 +73,7 @@ export function refuseUnwritable(file: string, { mayExist = false } = {}): void 
 
 /** @param like undefined: readable by all that the umask allows. */
 function writeWhole(file: string, content: string, like?: Stats): void {
+  removeLeftovers(file)
   const building = besides(file, 'building')
   try {
     const fd = openSync(
@@ -121,8 +124,34 @@ function backUp(file: string): string {
   }
 }
 
-function besides(file: string, purpose: string): string {
+function besides(file: string, purpose: 'building' | 'probe'): string {
   return join(dirname(file), `.${basename(file)}.${purpose}-${process.pid}`)
+}
+
+/**
+ * What somebody was building who was killed at it; the number in the name is the process. Our own number too: in a container it
+ * is the same every time. Whatever cannot be removed is no reason to fail.
+ */
+function removeLeftovers(file: string): void {
+  try {
+    for (const name of readdirSync(dirname(file))) {
+      if (!name.startsWith(`.${basename(file)}.`)) continue
+      const pid = Number(/^(?:building|probe)-(\d+)$/.exec(name.slice(basename(file).length + 2))?.[1])
+      if (Number.isNaN(pid) || (pid !== process.pid && isRunning(pid))) continue
+      rmSync(join(dirname(file), name), { force: true })
+    }
+  } catch {
+    // The write itself says what is wrong with the folder.
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch (error) {
+    // Another user's.
+    return error instanceof Error && 'code' in error && error.code === 'EPERM'
+  }
 }
 
 /** So that the new name outlives a power failure. */

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
   chownSync,
@@ -82,6 +83,23 @@ test('what is there is never written over by a request', () => {
   expect(() => createFile(file, 'another')).toThrow(/web\.csr cannot be written: it exists already/)
   expect(() => refuseUnwritable(file)).toThrow(/exists already/)
   expect(readFileSync(file, 'utf8')).toBe('sent to the CA')
+})
+
+test('what a killed process was building goes with the next write of that file, and nothing else does', () => {
+  const file = join(folder, 'web.pem')
+  const { pid: dead } = spawnSync('true')
+  const left = [`.web.pem.building-${dead}`, `.web.pem.probe-${dead}`, `.web.pem.building-${process.pid}`]
+  const others = [
+    `.web.pem.building-${process.ppid}`,
+    `.another.pem.building-${dead}`,
+    `web.pem.building-${dead}`,
+    `.web.pem.building-${dead}.bak`,
+  ]
+  for (const name of [...left, ...others]) writeFileSync(join(folder, name), 'half')
+
+  createFile(file, 'whole')
+
+  expect(readdirSync(folder).sort()).toEqual([...others, 'web.pem'].sort())
 })
 
 test.each([
