@@ -611,7 +611,7 @@ export class Member {
     }
     const facts = { hsm: this.name, code: error.code }
     if (this.#state === 'failed') {
-      this.#options.log.error(facts, `${error.message}; out of service until restarted`)
+      this.#options.log.error(facts, `${error.message}; out of service until ${this.#cure()}`)
     } else {
       // What a person has to put right may take longer to be noticed than an HSM that is back.
       const backOff =
@@ -627,6 +627,12 @@ export class Member {
     }
     this.#endFirstTry()
     this.#options.onChange(this)
+  }
+
+  /** What makes it try again: the same PIN is never tried twice (refused-pins.ts). */
+  #cure(): string {
+    const { pin } = this.#options.hsm
+    return 'file' in pin ? `${pin.file} has changed and a reload, or until restarted` : 'restarted'
   }
 
   #enter(state: MemberState, limitMs?: number, onLimit?: () => void): void {

@@ -6,7 +6,7 @@
 import { chmodSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
 import { listen, port } from '../integration/proxy/support/front-server.ts'
 import { startUpstream } from '../integration/proxy/support/upstreams.ts'
 import { nodeUnderTest } from '../support/npm-start.ts'
@@ -201,6 +201,16 @@ test('one member with a wrong PIN leaves the other to serve, and is not tried ag
     hsm: 'hsm-b',
     code: 'ERR_HSM_PIN',
   })
+  const said = sealgate.lines.find(({ msg }) => msg?.includes('out of service'))
+  expect(said?.msg).toMatch(
+    /the token refused the PIN .*; out of service until \S+wrong\.pin has changed and a reload, or until restarted$/,
+  )
+  writeFileSync(pin, site.token.pin)
+  expect(await sealgate.reload()).toMatchObject({ msg: 'reloaded', newHosts: ['hsm-b'] })
+  await vi.waitFor(async () =>
+    expect((await sealgate.metrics()).sum('sealgate_hsm_up', { hsm: 'hsm-b' })).toBe(1),
+  )
+  sealgate.markStarted()
   await sealgate.finish()
 })
 
