@@ -462,7 +462,7 @@ interface RawAddon extends NativeAddon {
   initialize(errorClass: typeof NativeError, makeEstablished: typeof established): void
 }
 
-const ABI = 5
+const ABI = 6
 
 /** @throws {NativeError} `ERR_NATIVE_LOAD` with the command that builds the addon. */
 export function loadAddon(): NativeAddon {

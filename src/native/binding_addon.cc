@@ -11,7 +11,7 @@ namespace sealgate {
 
 namespace {
 
-constexpr int kAbi = 5;  // addon.ts checks it
+constexpr int kAbi = 6;  // addon.ts checks it
 
 void Initialize(const Napi::CallbackInfo& info) {
   auto* state = info.Env().GetInstanceData<AddonState>();
