@@ -41,7 +41,8 @@ interface Latest {
 function connector(connect: buildConnector.connector, latest: Latest): buildConnector.connector {
   return (options, callback) => {
     connect(options, (...result) => {
-      if (result[1] !== null) watch(result[1], latest)
+      // Not even null when there is none, whatever the type says.
+      if (result[1]) watch(result[1], latest)
       callback(...result)
     })
   }
