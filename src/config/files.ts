@@ -12,8 +12,8 @@ export interface FileTrouble {
 }
 
 /**
- * @param maxBytes a larger file is refused: it is not what it should be. So is what is no regular file: a device has no end, and
- *   a named pipe would hold up everything else until somebody writes to it. A shell's `<(command)` and `/dev/stdin` do not.
+ * @param maxBytes a larger file is refused: it is not what it should be. So is what is neither a file nor a pipe: a device
+ *   says that it is empty, and may have no end.
  */
 export function readTextFile(
   file: string,
@@ -21,7 +21,7 @@ export function readTextFile(
 ): FileResult<{ readonly text: string }> {
   const found = findFile(file)
   if ('error' in found) return found
-  if (!found.stats.isFile() && !isHandedOver(file, found.stats)) return trouble(file, 'is no regular file')
+  if (!found.stats.isFile() && !found.stats.isFIFO()) return trouble(file, 'is neither a file nor a pipe')
   if (found.stats.size > options.maxBytes)
     return trouble(file, `is too large: at most ${options.maxBytes} bytes`)
   try {
@@ -44,11 +44,6 @@ export function findFile(file: string): FileResult<{ readonly stats: Stats }> {
   } catch (error) {
     return failure(file, error)
   }
-}
-
-/** A pipe that this process has been given: its name leads to a descriptor. */
-function isHandedOver(file: string, stats: Stats): boolean {
-  return stats.isFIFO() && /^\/(?:dev|proc)\//.test(file)
 }
 
 function failure(file: string, error: unknown): FileTrouble {
