@@ -49,6 +49,11 @@ export function upstreamFailure(cause: Error, address: string, begun: boolean): 
     const text = `server ${address}: a field of the response is malformed, or its headers break off`
     return new UpstreamError('ERR_UPSTREAM_PROTOCOL', text, { address, cause })
   }
+  // undici's words for 100 Continue. It never sends an Expect, so nobody has asked for one.
+  if (code === 'UND_ERR_SOCKET' && cause.message === 'bad response') {
+    const text = `server ${address}: it sent 100 Continue, which it was not asked for`
+    return new UpstreamError('ERR_UPSTREAM_PROTOCOL', text, { address, cause })
+  }
   return new UpstreamError(CODES[code] ?? 'ERR_UPSTREAM_PROTOCOL', `server ${address}: ${cause.message}`, {
     address,
     cause,

@@ -93,6 +93,18 @@ for (const [what, field] of [
   })
 }
 
+test('100 Continue that nobody asked for is not asked for again, and the reason says so', async () => {
+  const answer = 'HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'
+  await using upstream = await startRawUpstream((socket) => socket.write(answer))
+  await using front = await startFront({ upstreams: { web: [upstream.port] } })
+
+  expect(await status(front.http1Port)).toBe('502')
+
+  expect(upstream.sockets).toHaveLength(1)
+  expect(front.lines[0]).toMatchObject({ code: 'ERR_UPSTREAM_PROTOCOL', status: 502 })
+  expect(front.lines[0]?.reason).toMatch(/100 Continue, which it was not asked for/)
+})
+
 test('a keep-alive connection that the server closed is replaced and the request served', async () => {
   let served = 0
   await using upstream = await startRawUpstream((socket, connection) => {
