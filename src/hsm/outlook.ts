@@ -44,7 +44,7 @@ function holderState({ ready, final, problem }: HolderOutlook): KeyState {
  * A token that is not there, or a module whose C_Initialize fails, may be an HSM that cannot be reached. A library that
  * does not load (no return value), a key that is not there or is not the certificate's, is a mistake.
  */
-function needsPerson({ code, rv }: HsmError): boolean {
+export function needsPerson({ code, rv }: HsmError): boolean {
   if (code === 'ERR_HSM_MODULE') return rv === undefined
   return code === 'ERR_HSM_PIN' || code === 'ERR_HSM_KEY_NOT_FOUND' || code === 'ERR_HSM_KEY_MISMATCH'
 }

@@ -9,7 +9,7 @@ import type { SigningKey } from '../signing.ts'
 import type { AbilityGap } from './ability-gaps.ts'
 import type { Generation, PlacedKey } from './generation.ts'
 import type { Member } from './member.ts'
-import type { KeyOutlook } from './outlook.ts'
+import { type KeyOutlook, needsPerson } from './outlook.ts'
 import type { KeyStatus } from './status.ts'
 
 /** A key of the pool, as everybody outside sees it. */
@@ -52,6 +52,8 @@ export class UnprovedKeys extends HsmError {
 export class SigningChange {
   readonly #next: Generation
   readonly #fresh: readonly Member[]
+  /** Whose place in the HSM's name it takes, if anybody's. */
+  readonly #predecessors: ReadonlyMap<Member, Member | undefined>
   readonly #required: readonly PlacedKey[]
   readonly #parts: SigningChangeParts
   #looked: (() => void) | undefined
@@ -62,6 +64,9 @@ export class SigningChange {
     this.#parts = parts
     const old = new Set(before.members)
     this.#fresh = next.members.filter((member) => !old.has(member))
+    this.#predecessors = new Map(
+      [...next.seats].map(([name, { member }]) => [member, before.seats.get(name)?.member]),
+    )
     this.#required = next.keys.filter((placed) => isRequired(placed, before))
   }
 
@@ -79,22 +84,34 @@ export class SigningChange {
 
   /**
    * Starts the new hosts and waits for their test signatures: of every key that is new, and of every key that can be signed
-   * with now. One member is enough for each; one that is away may come later.
+   * with now. One member is enough for each; one that is away may come later. But no host that is well is given up for one
+   * of which it is known that only a person can help it.
    *
    * @throws {UnprovedKeys} when a key is not signed with by any member, as soon as all have had their first try, or after
-   *   `limitMs`; {HsmError} `ERR_HSM_CLOSED` when the change was abandoned meanwhile.
+   *   `limitMs`; {HsmError} what keeps a new host from its first signature for good, such as a refused PIN, while that of
+   *   before is up; `ERR_HSM_CLOSED` when the change was abandoned meanwhile.
    */
   async prove(limitMs: number): Promise<void> {
-    const tries = Promise.all(this.#fresh.map((member) => member.start()))
+    const firstTries = new Map(this.#fresh.map((member) => [member, member.start()]))
+    await this.#proveKeys(Promise.all(firstTries.values()), limitMs)
+    const successors = this.#fresh.filter((member) => this.#predecessors.get(member)?.up === true)
+    await atMost(
+      Math.min(limitMs, SUCCESSORS_MS),
+      Promise.all(successors.map((member) => firstTries.get(member))),
+    )
+    if (this.#state !== 'open') throw new HsmError('ERR_HSM_CLOSED', 'the change of keys was given up')
+    for (const { up, lastError } of successors)
+      if (!up && lastError && needsPerson(lastError)) throw lastError
+  }
+
+  async #proveKeys(tries: Promise<unknown>, limitMs: number): Promise<void> {
     const ready = new Promise<void>((resolve) => {
       this.#looked = () => {
         if (this.#state !== 'open' || this.#unproved().length === 0) resolve()
       }
       this.#looked()
     })
-    const late = new AbortController()
-    await Promise.race([tries, ready, delay(limitMs, undefined, late).catch(() => {})])
-    late.abort()
+    await atMost(limitMs, Promise.race([tries, ready]))
     this.#looked = undefined
     if (this.#state !== 'open') throw new HsmError('ERR_HSM_CLOSED', 'the change of keys was given up')
     const unproved = this.#unproved()
@@ -152,3 +169,12 @@ function unprovedError(key: ServiceKey, identity: string, limitMs: number): HsmE
 function isHsmCode(code: ErrorCode): code is Extract<ErrorCode, `ERR_HSM_${string}`> {
   return code.startsWith('ERR_HSM_')
 }
+
+async function atMost(ms: number, done: Promise<unknown>): Promise<void> {
+  const late = new AbortController()
+  await Promise.race([done, delay(ms, undefined, late).catch(() => {})])
+  late.abort()
+}
+
+// A PIN is refused, and a key or a module missed, at the start of a host; who takes longer is away, or slow.
+const SUCCESSORS_MS = 5_000

@@ -233,6 +233,62 @@ test('a member that has given up over its PIN tries again when the file has chan
   token.tool(['--login', '--pin', token.pin, '--list-objects'])
 })
 
+describe('a new host beside one that is up', () => {
+  const pinFile = join(hsm.directory, 'second.pin')
+  const behind = new Faults(hsm, 'hsm-b')
+  const second = () => ({ ...token.hsmOptions(behind.options), name: 'hsm-b', pin: { file: pinFile } })
+  const both = (labels: readonly string[]) => ({
+    ...state(labels, ['hsm-a', 'hsm-b']),
+    hsms: [member(), second()],
+  })
+
+  beforeEach(async () => {
+    behind.clear()
+    writeFileSync(pinFile, `${token.pin}\n`)
+    const change = running.service.change(both(['ec']))
+    await change.prove(LIMIT_MS)
+    change.commit(LINGER_MS)
+    await eventually(() => stateOf('hsm-b') === 'up', 'hsm-b signs')
+    await eventually(() => running.service.lingering === 0, 'the host of before has gone')
+  })
+
+  test('whose PIN is refused keeps the change from being made, although another member signs', async () => {
+    const pid = pidOf('hsm-b')
+    writeFileSync(pinFile, '00000000\n')
+    const before = behind.calls('C_Login')
+
+    await expect(abandoned(running.service.change(both(['ec', 'rsa'])))).rejects.toMatchObject({
+      code: 'ERR_HSM_PIN',
+      message: expect.stringContaining('hsm "hsm-b": the token refused the PIN'),
+    })
+
+    expect(behind.calls('C_Login') - before).toBe(1)
+    expect(stateOf('hsm-b')).toBe('up')
+    expect(pidOf('hsm-b')).toBe(pid)
+    expect(running.service.lingering).toBe(0)
+
+    writeFileSync(pinFile, `${token.pin}\n`)
+    const cured = running.service.change(both(['ec', 'rsa']))
+    await cured.prove(LIMIT_MS)
+    cured.commit(LINGER_MS)
+    expect(stateOf('hsm-b')).toBe('up')
+    expect(await signs(1, 'rsa')).toBe(true)
+    token.tool(['--login', '--pin', token.pin, '--list-objects'])
+  })
+
+  test('whose HSM is merely away does not', async () => {
+    behind.set('C_Initialize rv CKR_DEVICE_ERROR')
+
+    const change = running.service.change(both(['ec', 'rsa']))
+    await change.prove(LIMIT_MS)
+    change.commit(LINGER_MS)
+
+    expect(await signs(1, 'rsa')).toBe(true)
+    behind.clear()
+    await eventually(() => stateOf('hsm-b') === 'up', 'hsm-b is back')
+  })
+})
+
 async function abandoned(change: SigningChange): Promise<void> {
   try {
     await change.prove(LIMIT_MS)
