@@ -120,10 +120,6 @@ export class Member {
     return `hsm "${this.name}" is ${this.#state} since ${new Date(this.#sinceMs).toISOString()}`
   }
 
-  get up(): boolean {
-    return this.#state === 'up'
-  }
-
   /** It will not come back by itself. */
   get final(): boolean {
     return this.#state === 'failed' || this.#state === 'closed'

@@ -94,14 +94,14 @@ export class SigningChange {
   async prove(limitMs: number): Promise<void> {
     const firstTries = new Map(this.#fresh.map((member) => [member, member.start()]))
     await this.#proveKeys(Promise.all(firstTries.values()), limitMs)
-    const successors = this.#fresh.filter((member) => this.#predecessors.get(member)?.up === true)
+    const successors = this.#fresh.filter((member) => this.#predecessors.get(member)?.isUp === true)
     await atMost(
       Math.min(limitMs, SUCCESSORS_MS),
       Promise.all(successors.map((member) => firstTries.get(member))),
     )
     if (this.#state !== 'open') throw new HsmError('ERR_HSM_CLOSED', 'the change of keys was given up')
-    for (const { up, lastError } of successors)
-      if (!up && lastError && needsPerson(lastError)) throw lastError
+    for (const { isUp, lastError } of successors)
+      if (!isUp && lastError && needsPerson(lastError)) throw lastError
   }
 
   async #proveKeys(tries: Promise<unknown>, limitMs: number): Promise<void> {
