@@ -315,9 +315,9 @@ test.each([
     args: ['--module', '/bin/sh', '--token', 'a', '--slot', '1'],
     says: /one of --token, --serial and --slot/,
   },
-  { args: ['--module', '/bin/sh', '--env', 'nothing'], says: /--env nothing: write NAME=VALUE/ },
-  { args: ['--module', '/bin/sh', '--sessions', 'many'], says: /--sessions many: write a whole number/ },
-  { args: ['--module', '/bin/sh', '--timeout', '0'], says: /--timeout 0: write a whole number/ },
+  { args: ['--module', '/bin/sh', '--env', 'nothing'], says: /--env: give NAME=VALUE/ },
+  { args: ['--module', '/bin/sh', '--sessions', 'many'], says: /--sessions many: give a whole number/ },
+  { args: ['--module', '/bin/sh', '--timeout', '0'], says: /--timeout 0: give a whole number above 0/ },
   {
     args: ['--module', '/bin/sh', '--pin-file', '/nowhere/pin'],
     says: /--pin-file: \/nowhere\/pin: there is no such file/,
