@@ -241,6 +241,22 @@ test('an HTTP/2 stream whose body stops is given up, and the connection is not',
   session.destroy()
 })
 
+test('an HTTP/2 client that neither sends its body nor reads that it was too slow is cut off', async () => {
+  await using upstream = await startUpstream((request) => void request.resume())
+  await using front = await startFront({ upstreams: { web: [upstream.port] }, stallTimeoutMs: 300 })
+  const settings = { initialWindowSize: 0 }
+  const session = connectHttp2(`http://127.0.0.1:${front.http2Port}`, { settings })
+  session.on('error', () => {})
+  const stream = session.request({ ':method': 'POST' }, { endStream: false })
+  stream.on('error', () => {}).write('half')
+
+  await vi.waitFor(() => expect(front.lines).toHaveLength(1), 5_000)
+
+  expect(front.lines[0]).toMatchObject({ status: 408, aborted: true, code: 'ERR_REQUEST_TIMEOUT' })
+  expect(session.destroyed).toBe(false)
+  session.destroy()
+})
+
 test('an HTTP/2 client that stops reading after a quiet upstream is given up all the same', async () => {
   await using upstream = await startUpstream((_request, response) => {
     setTimeout(() => response.end(Buffer.alloc(4_000_000)), 1_000)
