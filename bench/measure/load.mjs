@@ -13,6 +13,8 @@ const wrkScript = fileURLToPath(new URL('../load/wrk-json.lua', import.meta.url)
 
 /** What every handshake here is: the client offers nothing else, so all servers do the same work. */
 const HANDSHAKE = { version: 'TLSv1.3', cipher: 'TLS_AES_128_GCM_SHA256', group: 'x25519' }
+/** Of the load generators, as of wrk: one cannot keep the other core's server busy, and would measure itself. */
+const THREADS = '2'
 const CLIENT = ['--ciphers', HANDSHAKE.cipher, '--groups', 'X25519', '--sigalgs', 'ECDSA+SHA256']
 const HANDSHAKE_TLS12 = { version: 'TLSv1.2', cipher: 'ECDHE-ECDSA-AES128-GCM-SHA256', group: 'x25519' }
 // In TLS 1.2 the groups also say which curves of certificates a client takes.
@@ -72,7 +74,8 @@ const CLIENTS = {
  */
 export async function handshakeLoad({ workspace, load }, peer, options) {
   const { concurrency, seconds, rate, tls = '1.3' } = options
-  const args = ['--concurrency', String(concurrency), '--seconds', String(seconds), ...CLIENTS[tls]]
+  const args = ['--concurrency', String(concurrency), '--threads', THREADS, '--seconds', String(seconds)]
+  args.push(...CLIENTS[tls])
   if (options.tickets !== false) args.push('--read-ticket')
   if (rate !== undefined) args.push('--rate', String(rate))
   if (options.request) args.push('--request')
@@ -150,7 +153,7 @@ export async function wrk(bench, peer, { connections, seconds, path }) {
 async function runWrk({ workspace, wrkConfig }, peer, { connections, seconds, path }) {
   const shape = [
     '-t',
-    '2',
+    THREADS,
     '-c',
     String(connections),
     '-d',

@@ -7,6 +7,7 @@ import { dropKeyLogVariable } from '../config/environment.ts'
 import { loadConfig } from '../config/load.ts'
 import { SealgateError } from '../errors.ts'
 import { createLog, type Log } from '../log.ts'
+import { loadAddon } from '../native/addon.ts'
 import { hupCame } from './early-hup.ts'
 import { serveUntilSignal } from './signals.ts'
 
@@ -24,6 +25,7 @@ export async function run(
   if (dropKeyLogVariable()) {
     log.warn('SSLKEYLOGFILE is ignored; run --unsafe-key-log FILE writes the secrets of connections')
   }
+  if (config.threads.scheduling === 'batch') scheduleAsBatch(log)
   const keyLogFd = unsafeKeyLog === undefined ? undefined : openKeyLog(unsafeKeyLog, log)
   try {
     const start = (signal: AbortSignal) =>
@@ -32,6 +34,19 @@ export async function run(
   } finally {
     if (keyLogFd !== undefined) closeSync(keyLogFd)
     flush()
+  }
+}
+
+/** Before anything starts: threads and processes inherit it. */
+function scheduleAsBatch(log: Log): void {
+  try {
+    loadAddon().scheduleAsBatch()
+  } catch (error) {
+    if (error instanceof SealgateError) throw error
+    log.warn(
+      { err: error },
+      'the kernel refuses SCHED_BATCH; threads are scheduled as usual, which costs more CPU under load',
+    )
   }
 }
 

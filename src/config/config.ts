@@ -39,7 +39,7 @@ export interface Config {
   readonly stapling: StaplingOptions
   /** undefined: no admin endpoint. */
   readonly admin: { readonly address: ListenAddress } | undefined
-  readonly threads: { readonly tls: number; readonly http: number }
+  readonly threads: { readonly tls: number; readonly http: number; readonly scheduling: 'batch' | 'normal' }
   readonly log: { readonly level: LogLevel; readonly access: boolean }
   /** undefined: no audit log. */
   readonly audit: AuditOptions | undefined

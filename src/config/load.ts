@@ -150,7 +150,11 @@ function resolveDocument(
       startWaitMs: whole.ocsp.start_wait,
     },
     admin: adminAddress && { address: adminAddress },
-    threads: { tls: threadsOf(whole.threads.tls), http: threadsOf(whole.threads.http) },
+    threads: {
+      tls: threadsOf(whole.threads.tls),
+      http: threadsOf(whole.threads.http),
+      scheduling: whole.threads.scheduling,
+    },
     log: whole.log,
     audit,
     reload: { watch: whole.reload.watch, intervalMs: whole.reload.interval },

@@ -196,6 +196,13 @@ export const LOAD_OUTCOME = { full: 0, resumed: 1, ticketRefused: 2, skipped: 3,
 export interface NativeAddon {
   /** From here on the process has so long to end by itself; then it ends with this status, whatever it is at. */
   exitWithin(limitMs: number, status: number): void
+  /**
+   * The calling thread, and each thread and process that it starts from here on, does not interrupt others when it wakes
+   * up (SCHED_BATCH, sched(7)). One that has another policy than SCHED_OTHER keeps it; outside of Linux nothing happens.
+   *
+   * @throws an Error with `code` (`EPERM`) when the kernel refuses.
+   */
+  scheduleAsBatch(): void
   Terminator: new (options: TerminatorOptions) => Terminator
   /**
    * @param leaf DER. @param issuer DER; without it there is no request, and no answer is believed.
@@ -462,7 +469,7 @@ interface RawAddon extends NativeAddon {
   initialize(errorClass: typeof NativeError, makeEstablished: typeof established): void
 }
 
-const ABI = 6
+const ABI = 7
 
 /** @throws {NativeError} `ERR_NATIVE_LOAD` with the command that builds the addon. */
 export function loadAddon(): NativeAddon {

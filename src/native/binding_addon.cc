@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <sched.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <memory>
 #include <thread>
@@ -11,7 +14,7 @@ namespace sealgate {
 
 namespace {
 
-constexpr int kAbi = 6;  // addon.ts checks it
+constexpr int kAbi = 7;  // addon.ts checks it
 
 void Initialize(const Napi::CallbackInfo& info) {
   auto* state = info.Env().GetInstanceData<AddonState>();
@@ -29,11 +32,23 @@ void ExitWithin(const Napi::CallbackInfo& info) {
   }).detach();
 }
 
+// Who was given a policy by somebody else, with chrt or by systemd, keeps it. The system call itself, as
+// musl's function always refuses.
+void ScheduleAsBatch([[maybe_unused]] const Napi::CallbackInfo& info) {
+#ifdef SCHED_BATCH
+  constexpr int kCaller = 0;
+  const sched_param no_priority{};
+  if (syscall(SYS_sched_getscheduler, kCaller) != SCHED_OTHER) return;
+  if (syscall(SYS_sched_setscheduler, kCaller, SCHED_BATCH, &no_priority) != 0) ThrowErrno(info.Env(), errno);
+#endif
+}
+
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new AddonState());  // freed by Node with the environment
   exports.Set("abi", kAbi);
   exports.Set("initialize", Napi::Function::New<Initialize>(env, "initialize"));
   exports.Set("exitWithin", Napi::Function::New<ExitWithin>(env, "exitWithin"));
+  exports.Set("scheduleAsBatch", Napi::Function::New<ScheduleAsBatch>(env, "scheduleAsBatch"));
   exports.Set("Terminator", binding_terminator::Define(env));
   exports.Set("ConnectionReceiver", binding_receiver::Define(env));
   exports.Set("LoadClient", binding_load::Define(env));

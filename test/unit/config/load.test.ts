@@ -67,7 +67,7 @@ describe('a good file', () => {
       signing: { timeoutMs: 2_000, queue: 1_024, hedge: 'auto', verify: 'auto' },
       tls: { handshakeTimeoutMs: 10_000, ticketRotationMs: 43_200_000 },
       admin: { address: { host: '127.0.0.1', port: 9901 } },
-      threads: { tls: availableParallelism(), http: availableParallelism() },
+      threads: { tls: availableParallelism(), http: availableParallelism(), scheduling: 'batch' },
       log: { level: 'info', access: true },
       drainTimeoutMs: 30_000,
       warnings: [],
