@@ -28,6 +28,8 @@ export interface SealgateOptions {
   readonly env?: NodeJS.ProcessEnv
   /** For `run`, after the configuration. */
   readonly args?: readonly string[]
+  /** A program with its arguments that becomes Sealgate (execve) when it has done its part. */
+  readonly launcher?: readonly string[]
   /** Where relative paths begin; a folder of its own unless given. */
   readonly directory?: string
 }
@@ -98,14 +100,19 @@ export class Sealgate implements AsyncDisposable {
   #hosts: readonly number[] = []
   #atStart: ReadonlySet<string> = new Set()
 
-  constructor({ config, env = process.env, args = [], directory }: SealgateOptions) {
+  constructor({ config, env = process.env, args = [], launcher = [], directory }: SealgateOptions) {
     requireBuild()
     this.file = join(directory ?? this.#directory, 'sealgate.yaml')
     this.configure(config)
-    this.#child = spawn(nodeUnderTest, [program, 'run', '--config', this.file, ...args], {
-      env,
-      stdio: 'pipe',
-    })
+    const [command = nodeUnderTest, ...words] = [
+      ...launcher,
+      nodeUnderTest,
+      program,
+      'run',
+      '--config',
+      this.file,
+    ]
+    this.#child = spawn(command, [...words, ...args], { env, stdio: 'pipe' })
     this.#child.stdout?.setEncoding('utf8').on('data', (text: string) => this.#read(text))
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.stderr += text
