@@ -12,6 +12,7 @@ export function addKeysCommands(program: Command, terminal: Terminal, ended: (st
     .command('keys')
     .description('keys in the HSM, from generation to destruction, and their certificates')
     .addHelpText('after', HELP)
+    .hook('preAction', () => tellOfSilence(terminal))
   addList(keys, terminal, ended)
   addGenerate(keys, terminal)
   addCsr(keys, terminal)
@@ -19,6 +20,15 @@ export function addKeysCommands(program: Command, terminal: Terminal, ended: (st
   addImport(keys, terminal)
   addRotate(keys, terminal)
   addDestroy(keys, terminal)
+}
+
+async function tellOfSilence(terminal: Terminal): Promise<void> {
+  const { onSilence } = await import('../keys/jobs.ts')
+  onSilence(({ hsm, silentMs, limitMs }) =>
+    terminal.err(
+      `hsm "${hsm}": no answer for ${silentMs / 1000} s; waiting for it, ${limitMs / 1000} s at most\n`,
+    ),
+  )
 }
 
 /** commander's flags are true or absent. */

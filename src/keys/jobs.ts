@@ -14,6 +14,9 @@ import {
 } from './key-facts.ts'
 import type { X509Args } from './x509-job.ts'
 
+/** While one of these keeps somebody waiting. */
+export { onSilence } from '../token/silence.ts'
+
 /** The key that something was done with. */
 export interface KeyOnToken {
   readonly token: TokenFacts

@@ -13,6 +13,7 @@ import type { HsmOptions } from '../hsm/options.ts'
 import { cure } from './cures.ts'
 import type { JobHsm } from './job.ts'
 import { type JobMessage, parseJobMessage, type StartMessage } from './messages.ts'
+import { reportSilence } from './silence.ts'
 
 export interface TokenJobOptions<R> {
   /** The job's file: `new URL('./x-job.ts', import.meta.url)`; also from a source tree, the built one runs. */
@@ -61,6 +62,7 @@ class RunningJob {
   readonly #done: (outcome: Outcome) => void
   #outcome: Outcome | undefined
   #timer: NodeJS.Timeout | undefined
+  #silence: NodeJS.Timeout | undefined
   #lastWords: NodeJS.Timeout | undefined
   #isClosed = false
   #printed = ''
@@ -107,12 +109,18 @@ class RunningJob {
       return
     }
     this.#settle(message)
+    clearTimeout(this.#silence)
     // It leaves by itself, once the module has said goodbye; if that hangs, nothing is lost.
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => this.#child.kill('SIGKILL'), LEAVE_LIMIT_MS)
   }
 
   #expectWithin(limitMs: number): void {
+    clearTimeout(this.#silence)
+    this.#silence = setTimeout(
+      () => reportSilence({ hsm: this.#hsm.name, silentMs: SILENT_MS, limitMs }),
+      SILENT_MS,
+    )
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => {
       const message = this.#text(
@@ -138,8 +146,7 @@ class RunningJob {
   #closed(how: string): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    clearTimeout(this.#timer)
-    clearTimeout(this.#lastWords)
+    for (const timer of [this.#timer, this.#silence, this.#lastWords]) clearTimeout(timer)
     const { stdout, stderr } = this.#child
     for (const stream of [stdout, stderr]) stream?.destroy()
     if (this.#child.connected) this.#child.disconnect()
@@ -194,6 +201,8 @@ function builtFile(file: URL): URL {
   return new URL(built.replace(/\.ts$/, '.js'))
 }
 
+// By then somebody at a terminal wonders; a key of RSA-4096 may well take as long as that.
+const SILENT_MS = 10_000
 const LEAVE_LIMIT_MS = 2000
 const LAST_WORDS_MS = 1000
 const MAX_PRINTED_CHARS = 1000
