@@ -20,11 +20,10 @@ beforeAll(async () => {
 afterAll(() => stage?.[Symbol.asyncDispose]())
 
 test('a member that hangs in C_Sign costs its handshakes the hedge delay and no more', async () => {
-  let normal = await stage.normal()
+  const normal = await stage.normal()
   const { restarts } = await stage.status('hsm-a')
 
-  const { during, boundMs } = await onOwnProcessors(async (again) => {
-    if (again > 0) normal = await stage.normal()
+  const { during, boundMs } = await onOwnProcessors(async () => {
     const { hedgeDelayMs } = await stage.status('hsm-a')
     const outcome = await stage.underLoad(async () => {
       stage.setFaults('hsm-a', 'C_Sign hang')

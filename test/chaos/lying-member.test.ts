@@ -18,10 +18,9 @@ test.each<[string, StageOptions]>([
   'wrong signatures reach no client: %s',
   async (kind, options) => {
     await using stage = await TwoMembers.start(options)
-    let normal = await stage.normal()
+    const normal = await stage.normal()
 
-    const { during, boundMs } = await onOwnProcessors(async (again) => {
-      if (again > 0) normal = await stage.normal()
+    const { during, boundMs } = await onOwnProcessors(async () => {
       const outcome = await stage.underLoad(async () => {
         stage.setFaults('hsm-a', 'C_Sign wrong')
         await delay(TROUBLE_MS) // the length of the fault

@@ -13,8 +13,7 @@ export interface Round {
 
 /**
  * Plays a round, and again, four times at most, when it was too slow and the hypervisor has taken what may have made it so.
- * A round that is too slow on a machine that had its processors is the last: the claim is the same for all. What is normal is
- * to be measured once more for each, as the machine is another one by then.
+ * A round that is too slow on a machine that had its processors is the last: the claim is the same for all.
  */
 export async function onOwnProcessors<R extends Round>(play: (again: number) => Promise<R>): Promise<R> {
   for (let again = 0; ; again++) {
