@@ -2,7 +2,7 @@
 /** `npm test`: the set-up of `npm start`, then everything that can tell that a change is wrong. */
 
 import { spawn } from 'node:child_process'
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { onEndSignal, signalStatus } from './command.mjs'
 import { installNode } from './other-node.mjs'
@@ -10,13 +10,18 @@ import { root, statePaths } from './paths.mjs'
 import { prepare } from './prepare.mjs'
 import { runMain, Stop, step } from './steps.mjs'
 import { HELP, parseTestOptions } from './test-options.mjs'
+import { readReport } from './test-report.mjs'
 import { TEST_TOOLS } from './tools.mjs'
 
-/** @typedef {{ passed: number, failed: number }} Count */
+/** @typedef {{ passed: number, failures: readonly string[] }} Outcome failures in words: which test, and why */
 
-const WHAT_WAS_ASKED_FOR = { title: 'tests', projects: ['rings', 'chaos'] }
-const RINGS = { title: 'unit, integration, e2e', projects: ['rings'] }
-const CHAOS = { title: 'chaos', projects: ['chaos'] }
+/**
+ * @typedef {object} Stage one run of vitest
+ * @property {string} title
+ * @property {readonly string[]} projects as vitest.config.ts names them
+ * @property {readonly string[]} filters parts of files' names; none: all
+ * @property {NodeJS.ProcessEnv} env
+ */
 
 await runMain(async () => {
   const options = parseTestOptions(process.argv.slice(2))
@@ -27,30 +32,54 @@ await runMain(async () => {
   const paths = statePaths()
   await prepare(paths, TEST_TOOLS)
   const env = { ...process.env }
-  if (options.node !== undefined) {
-    const release = options.node
-    await step(`Node ${release}`, async () => {
-      env['SEALGATE_TEST_NODE'] = await installNode(join(paths.state, `node-${release}`), release)
-      return env['SEALGATE_TEST_NODE']
-    })
-  }
   if (options.minutes !== undefined) env['SEALGATE_CHAOS_MINUTES'] = options.minutes
   if (options.seed !== undefined) env['SEALGATE_CHAOS_SEED'] = options.seed
+  const { node, alsoNode, filters, pattern } = options
+  const withOther = { ...env, ...(await otherNode(paths.state, node ?? alsoNode)) }
+  const usual = node === undefined ? env : withOther
 
-  const narrowed = options.filters.length > 0 || options.pattern !== undefined
-  const counts = narrowed ? [] : [await staticChecks(), await nativeTests()]
-  // The last one alone: nothing is to disturb what it measures, nor be disturbed by what it breaks.
-  for (const stage of narrowed ? [WHAT_WAS_ASKED_FOR] : [RINGS, CHAOS]) {
-    counts.push(await vitest(join(paths.state, 'vitest.json'), { ...options, ...stage }, env))
-  }
+  const narrowed = filters.length > 0 || pattern !== undefined
+  /** @type {Stage[]} */
+  const stages = narrowed
+    ? [{ title: 'tests', projects: ['rings', 'chaos'], filters, env: usual }]
+    : [{ title: 'unit, integration, e2e', projects: ['rings'], filters, env: usual }]
+  if (alsoNode !== undefined)
+    stages.push({
+      title: `e2e, Node ${alsoNode}`,
+      projects: ['rings'],
+      filters: ['test/e2e'],
+      env: withOther,
+    })
+  // Last and alone: nothing is to disturb what it measures, nor be disturbed by what it breaks.
+  if (!narrowed) stages.push({ title: 'chaos', projects: ['chaos'], filters, env: usual })
 
-  const passed = counts.reduce((sum, count) => sum + count.passed, 0)
-  const failed = counts.reduce((sum, count) => sum + count.failed, 0)
-  process.stdout.write(`\n${passed} passed, ${failed} failed\n`)
-  return failed === 0 && passed > 0 ? 0 : 1
+  const outcomes = narrowed ? [] : [await staticChecks(), await nativeTests()]
+  for (const stage of stages) outcomes.push(await vitest(join(paths.state, 'vitest.json'), stage, pattern))
+
+  const passed = outcomes.reduce((sum, outcome) => sum + outcome.passed, 0)
+  const failures = outcomes.flatMap((outcome) => outcome.failures)
+  // Once more, where whoever sees the end of a long output finds them.
+  if (failures.length > 0) process.stdout.write(`\n── failed\n${failures.join('\n')}\n`)
+  process.stdout.write(`\n${passed} passed, ${failures.length} failed\n`)
+  return failures.length === 0 && passed > 0 ? 0 : 1
 })
 
-/** What needs no running program; each is one test. @returns {Promise<Count>} */
+/**
+ * @param {string} state
+ * @param {string | undefined} release
+ * @returns {Promise<NodeJS.ProcessEnv>} what makes the tests start the built program with it
+ */
+async function otherNode(state, release) {
+  if (release === undefined) return {}
+  let node = ''
+  await step(`Node ${release}`, async () => {
+    node = await installNode(join(state, `node-${release}`), release)
+    return node
+  })
+  return { SEALGATE_TEST_NODE: node }
+}
+
+/** What needs no running program; each is one test. @returns {Promise<Outcome>} */
 async function staticChecks() {
   const tsc = 'node_modules/typescript/bin/tsc'
   const checks = [
@@ -60,36 +89,33 @@ async function staticChecks() {
     })),
     { name: 'lint and format', command: ['node_modules/@biomejs/biome/bin/biome', 'check'] },
   ]
-  const count = { passed: 0, failed: 0 }
+  const failures = []
   for (const { name, command } of checks) {
     const { status } = await show(name, command)
-    if (status === 0) count.passed += 1
-    else count.failed += 1
+    if (status !== 0) failures.push(name)
   }
-  return count
+  return { passed: checks.length - failures.length, failures }
 }
 
-/** @returns {Promise<Count>} */
+/** @returns {Promise<Outcome>} */
 async function nativeTests() {
   const { status, output } = await show('native tests', ['test/native/run.mjs'])
   const summary = /(\d+) passed, (\d+) failed\s*$/.exec(output)
-  const count = { passed: Number(summary?.[1] ?? 0), failed: Number(summary?.[2] ?? 0) }
+  const names = new Set([...output.matchAll(/^\[ {2}FAILED {2}\] (\w+\.\w+)/gm)].map((match) => match[1]))
   // A crash before the summary, or a sanitizer's report after it, is a failure as well.
-  return status !== 0 && count.failed === 0 ? { ...count, failed: 1 } : count
+  const failed = Math.max(Number(summary?.[2] ?? 0), names.size, status === 0 ? 0 : 1)
+  const unnamed = Array.from({ length: failed - names.size }, () => 'see above')
+  const failures = [...names, ...unnamed].map((name) => `native tests: ${name}`)
+  return { passed: Number(summary?.[1] ?? 0), failures }
 }
 
 /**
  * @param {string} report file for vitest's JSON
- * @param {{
- *   filters: readonly string[],
- *   pattern: string | undefined,
- *   title: string,
- *   projects: readonly string[],
- * }} options projects as vitest.config.ts names them
- * @param {NodeJS.ProcessEnv} env
- * @returns {Promise<Count>}
+ * @param {Stage} stage
+ * @param {string | undefined} pattern of names of tests
+ * @returns {Promise<Outcome>}
  */
-async function vitest(report, { filters, pattern, title, projects }, env) {
+async function vitest(report, { title, projects, filters, env }, pattern) {
   rmSync(report, { force: true })
   const { status } = await show(
     title,
@@ -105,17 +131,9 @@ async function vitest(report, { filters, pattern, title, projects }, env) {
     ],
     env,
   )
-  if (!existsSync(report)) return { passed: 0, failed: 1 }
-  const {
-    numPassedTests: passed,
-    numFailedTests,
-    numPendingTests,
-    numTodoTests,
-  } = JSON.parse(readFileSync(report, 'utf8'))
-  // A test that did not run proves nothing; with -t it was the user who left it out.
-  const failed = numFailedTests + (pattern === undefined ? numPendingTests + numTodoTests : 0)
-  // A file that does not load has no tests to count.
-  return { passed, failed: status !== 0 && failed === 0 ? 1 : failed }
+  const { passed, failures } = readReport(report, pattern !== undefined)
+  if (status !== 0 && failures.length === 0) failures.push(`exit status ${status}`)
+  return { passed, failures: failures.map((text) => `${title}: ${text}`) }
 }
 
 /**
