@@ -272,10 +272,7 @@ void Connection::OnHandshakeDone() {
   thread_->stats().handshake_seconds[resumed_ ? 1 : 0].Observe(uv_hrtime() - hello_ns_);
   if (listener_->mode == ListenerMode::kTcp) {
     Enter(State::kRouting);
-    poll_->Watch(0);
-    SetDeadline(thread_->handshake_timeout_ms());
-    thread_->main().established.Push(Facts());
-    return;
+    return thread_->Depart(handle_, {});
   }
   Enter(State::kIdle);
   SetDeadline(thread_->draining() ? kDrainGraceMs : listener_->idle_timeout_ms);
@@ -306,12 +303,31 @@ void Connection::OnHandshakeFailed(std::string reason) {
   Linger();  // an alert may be on its way
 }
 
+// ---- to the relay thread ----------------------------------------------------------------------------------
+
+void Connection::Leave() {
+  poll_.reset();
+  deadline_ = 0;
+  deadline_queued_ = 0;
+}
+
+void Connection::Arrive(TlsThread* thread, std::span<const uint8_t> first) {
+  thread_ = thread;
+  tls_->UseEgress(&thread->egress());
+  poll_ = PollHandle::Create(thread->loop(), fd_.get(), this);
+  if (poll_ == nullptr) return Abort();
+  if (listener_->mode == ListenerMode::kHttp) return HandOver(first);
+  // What the peer says first waits in the socket.
+  SetDeadline(thread_->handshake_timeout_ms());
+  thread_->main().established.Push(Facts());
+}
+
 // ---- http: first plaintext, then a worker has it ----------------------------------------------------------
 
 void Connection::ReadFirstPlaintext() {
   size_t size = 0;
   const TlsStream::Result result = tls_->Read(thread_->scratch(), &size);
-  if (size > 0) return HandOver(thread_->scratch().first(size));
+  if (size > 0) return thread_->Depart(handle_, thread_->scratch().first(size));
   switch (result) {
     case TlsStream::Result::kDone:
     case TlsStream::Result::kSuspended:
@@ -556,7 +572,7 @@ void Connection::Discard() {
 void Connection::Close() {
   if (state_ == State::kClosed) return;
   Enter(State::kClosed);
-  poll_->Watch(0);
+  if (poll_ != nullptr) poll_->Watch(0);
   if (relay_ != nullptr) relay_->Stop();
   thread_->Retire(handle_);
 }

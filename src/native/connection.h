@@ -20,13 +20,14 @@ class TlsThread;
 
 // One TLS connection from accept to close.
 //
-//   accepted ─► handshaking ⇄ signing ─► idle ─► relaying ─► lingering ─► closed      (http)
-//                                    └─► routing ─► connecting ─► relaying ─► …       (tcp)
+//   accepted ─► handshaking ⇄ signing ─► idle ─╫─► relaying ─► lingering ─► closed      (http)
+//                                    └─────────╫─► routing ─► connecting ─► relaying ─► …  (tcp)
+//                          handshake thread    ║    relay thread
 //
 // Owns:    the socket, the TLS stream, the relay. Everything may be dropped in any state: others hold the
 //          handle only, and a command for a handle that is gone is ignored.
-// Borrows: the thread, which owns it and outlives it.
-// Thread:  loop thread only.
+// Borrows: the thread, which owns it and outlives it. It changes once.
+// Thread:  loop thread only. Between Leave() and Arrive() nothing can happen to it.
 class Connection final : public PollHandle::Target, public HandshakeDelegate, public Relay::Owner {
  public:
   enum class State : uint8_t {
@@ -53,6 +54,10 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
   void FinishSign(struct FinishSign answer);
   void RouteTo(ConnectUpstream command);
   void Abort();  // ends with a reset
+
+  // From the handshake thread to the relay thread.
+  void Leave();
+  void Arrive(TlsThread* thread, std::span<const uint8_t> first);
 
   // The thread's turns.
   void HandshakeTurn();

@@ -10,14 +10,14 @@ Registry& Registry::Instance() {
   return registry;
 }
 
-int Registry::AddThread(const std::shared_ptr<Inbox>& inbox) {
+int Registry::AddThread(const std::shared_ptr<Inbox>& handshakes, const std::shared_ptr<Inbox>& relays) {
   const std::lock_guard lock(mutex_);
   if (threads_.size() == kMaxThreads) return -1;
   while (threads_.contains(next_ordinal_))
     next_ordinal_ = (next_ordinal_ + 1) % static_cast<int>(kMaxThreads);
   const int ordinal = next_ordinal_;
   next_ordinal_ = (next_ordinal_ + 1) % static_cast<int>(kMaxThreads);
-  threads_.emplace(ordinal, inbox);
+  threads_.emplace(ordinal, Inboxes{handshakes, relays});
   return ordinal;
 }
 
@@ -44,7 +44,10 @@ bool Registry::Send(Handle handle, Command command) {
   {
     const std::lock_guard lock(mutex_);
     const auto found = threads_.find(static_cast<int>(handle % kMaxThreads));
-    if (found != threads_.end()) inbox = found->second.lock();
+    if (found != threads_.end()) {
+      const auto& [handshakes, relays] = found->second;
+      inbox = (std::holds_alternative<FinishSign>(command) ? handshakes : relays).lock();
+    }
   }
   return inbox != nullptr && inbox->Push(std::move(command));
 }

@@ -31,12 +31,16 @@ SessionBinding BindingOf(const ListenerState& listener) {
 Terminator::Created Terminator::Create(Options options) {
   const ErrorQueueScope errors;
   const uint32_t count = options.threads;
-  const TlsThread::Options thread_options{.handshake_timeout_ms = options.handshake_timeout_ms};
+  const uint32_t handshake_timeout_ms = options.handshake_timeout_ms;
   std::unique_ptr<Terminator> made(new Terminator(std::move(options)));
   made->library_ = CryptoLibrary::Create();
   if (made->library_ == nullptr) return FailureWithQueue("OpenSSL does not take our provider");
   for (uint32_t i = 0; i < count; ++i) {
-    auto thread = TlsThread::Start(&made->mailboxes_, thread_options);
+    auto relays = TlsThread::Start(&made->mailboxes_, {.handshake_timeout_ms = handshake_timeout_ms});
+    if (relays == nullptr) return OpensslFailure{"a relay thread could not be started", {}};
+    made->relays_.push_back(std::move(relays));
+    auto thread = TlsThread::Start(&made->mailboxes_, {.handshake_timeout_ms = handshake_timeout_ms,
+                                                       .relays = made->relays_.back().get()});
     if (thread == nullptr) return OpensslFailure{"a TLS thread could not be started", {}};
     made->threads_.push_back(std::move(thread));
   }
@@ -124,7 +128,7 @@ void Terminator::SetReceivers(const std::vector<uint32_t>& ids) {
   for (const uint32_t id : ids) {
     if (auto receiver = Registry::Instance().FindReceiver(id)) receivers.push_back(std::move(receiver));
   }
-  SendToAll([&] { return SwapReceivers{receivers}; });
+  for (const auto& thread : relays_) thread->inbox().Push(SwapReceivers{receivers});
 }
 
 void Terminator::Drain() {
@@ -132,7 +136,9 @@ void Terminator::Drain() {
 }
 
 void Terminator::Stop() {
+  // In this order: what leaves a handshake thread has a relay thread to go to.
   for (const auto& thread : threads_) thread->Join();
+  for (const auto& thread : relays_) thread->Join();
 }
 
 void Terminator::Close() {

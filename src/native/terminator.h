@@ -37,7 +37,7 @@ struct ListenerSpec {
 class Terminator final {
  public:
   struct Options {
-    uint32_t threads = 1;
+    uint32_t threads = 1;  // for handshakes, and as many relay threads
     uint32_t handshake_timeout_ms = 0;
     int key_log_fd = -1;  // see Contexts::Options
     std::function<void()> wake_signs;
@@ -69,6 +69,7 @@ class Terminator final {
   void Close();
 
   [[nodiscard]] MainMailboxes& mailboxes() { return mailboxes_; }
+  // Those that make handshakes.
   [[nodiscard]] const std::vector<std::unique_ptr<TlsThread>>& threads() const { return threads_; }
   [[nodiscard]] const std::map<uint32_t, std::shared_ptr<ListenerState>>& listeners() const {
     return listeners_;
@@ -82,6 +83,7 @@ class Terminator final {
   const Contexts::Options context_options_;
   std::unique_ptr<CryptoLibrary> library_;
   MainMailboxes mailboxes_;
+  std::vector<std::unique_ptr<TlsThread>> relays_;
   std::vector<std::unique_ptr<TlsThread>> threads_;
   std::map<uint32_t, std::shared_ptr<ListenerState>> listeners_;
 };

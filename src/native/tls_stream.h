@@ -49,6 +49,8 @@ class TlsStream final {
   [[nodiscard]] WriteResult Shutdown();
   [[nodiscard]] WriteResult Flush() { return SendOrKeep(io_.fd, backlog_, {}); }
 
+  // Of the thread that has it from now on.
+  void UseEgress(std::vector<uint8_t>* egress) { io_.egress = egress; }
   // The socket has become readable: the next read asks it.
   void MarkReadable() { io_.drained = false; }
   [[nodiscard]] bool suspended() const { return suspended_; }

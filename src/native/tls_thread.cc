@@ -3,6 +3,7 @@
 
 #include <openssl/async.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
@@ -18,7 +19,8 @@ namespace sealgate {
 namespace {
 
 constexpr size_t kScratchSize = size_t{64} * 1024;
-// Handshakes per round of the loop: about three at 300 µs each. What an open connection waits at most.
+// Handshakes per round of the loop: about three at 300 µs each. What an answer of the HSM waits at most
+// before it is seen.
 constexpr uint64_t kTurnBudgetNs = 1'000'000;
 constexpr uint64_t kTickMs = 50;
 constexpr uint64_t kAcceptPauseMs = 100;
@@ -28,6 +30,17 @@ constexpr size_t kBurst = 64;
 constexpr size_t kBurstShare = 16;
 constexpr uint64_t kQuietMs = 1000;
 constexpr uint64_t kLongAgoMs = 10'000;
+
+// New handshakes can wait a little, open connections cannot: a third of the processor beside a thread that
+// nobody made nicer, when there is not enough for all (sched(7)).
+constexpr int kNicerBy = 5;
+
+void MakeThisThreadNicer() {
+#ifdef __linux__
+  // There 0 is the calling thread, and not the process (setpriority(2)).
+  setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + kNicerBy);
+#endif
+}
 
 template <typename Handle>
 uv_handle_t* AsHandle(Handle* handle) {
@@ -47,18 +60,21 @@ std::unique_ptr<TlsThread> TlsThread::Start(MainMailboxes* main, const Options& 
   std::unique_ptr<TlsThread> thread(new TlsThread(main, options));
   TlsThread* self = thread.get();
   self->inbox_ = std::make_shared<Inbox>([self] { uv_async_send(&self->wake_); });
-  self->ordinal_ = Registry::Instance().AddThread(self->inbox_);
-  if (self->ordinal_ < 0) return nullptr;
-  if (uv_loop_init(&self->loop_) != 0) {
-    Registry::Instance().RemoveThread(self->ordinal_);
-    return nullptr;
+  if (options.relays != nullptr) {
+    self->ordinal_ = Registry::Instance().AddThread(self->inbox_, options.relays->inbox_);
+    if (self->ordinal_ < 0) return nullptr;
   }
+  if (uv_loop_init(&self->loop_) != 0) return nullptr;
   for (auto* handle : {AsHandle(&self->wake_), AsHandle(&self->check_), AsHandle(&self->idle_),
                        AsHandle(&self->tick_), AsHandle(&self->pause_)}) {
     handle->data = self;
   }
-  uv_async_init(&self->loop_, &self->wake_,
-                [](uv_async_t* async) { static_cast<TlsThread*>(async->data)->ReadInbox(); });
+  uv_async_init(&self->loop_, &self->wake_, [](uv_async_t* async) {
+    auto* thread = static_cast<TlsThread*>(async->data);
+    // First: it says which HTTP workers there are.
+    thread->ReadInbox();
+    thread->ReadArrivals();
+  });
   uv_check_init(&self->loop_, &self->check_);
   uv_check_start(&self->check_, [](uv_check_t* check) { static_cast<TlsThread*>(check->data)->Turns(); });
   uv_idle_init(&self->loop_, &self->idle_);
@@ -75,7 +91,7 @@ std::unique_ptr<TlsThread> TlsThread::Start(MainMailboxes* main, const Options& 
 }
 
 TlsThread::TlsThread(MainMailboxes* main, const Options& options)
-    : main_(main), options_(options), scratch_(kScratchSize) {}
+    : main_(main), options_(options), arrivals_([this] { uv_async_send(&wake_); }), scratch_(kScratchSize) {}
 
 void TlsThread::Join() {
   if (!thread_.joinable()) return;
@@ -83,17 +99,24 @@ void TlsThread::Join() {
   thread_.join();
 }
 
-TlsThread::~TlsThread() { Join(); }
+TlsThread::~TlsThread() {
+  Join();
+  if (ordinal_ >= 0) Registry::Instance().RemoveThread(ordinal_);
+}
 
 void TlsThread::Run() {
-  pthread_setname_np(pthread_self(), ("tls-" + std::to_string(ordinal_)).c_str());
+  const bool relays = options_.relays == nullptr;
+  pthread_setname_np(pthread_self(), relays ? "relay" : ("tls-" + std::to_string(ordinal_)).c_str());
+  if (!relays) MakeThisThreadNicer();
   while (!stopping_) uv_run(&loop_, UV_RUN_ONCE);
   Shut();
 }
 
 void TlsThread::Shut() {
-  Registry::Instance().RemoveThread(ordinal_);
+  // The relay thread ends later, and tells whoever is to know of their end.
+  if (!departing_.empty()) options_.relays->arrivals_.PushAll(departing_);
   inbox_->Disconnect();
+  arrivals_.Disconnect();
   listeners_.clear();
   retired_.clear();
   for (auto& [handle, connection] : connections_) connection->OnStop();
@@ -112,6 +135,14 @@ void TlsThread::Shut() {
 
 void TlsThread::ReadInbox() {
   for (Command& command : inbox_->TakeAll()) Execute(command);
+}
+
+void TlsThread::ReadArrivals() {
+  for (auto& [connection, first] : arrivals_.TakeAll()) {
+    const Handle handle = connection->handle();
+    Connection& arrived = *connections_.emplace(handle, std::move(connection)).first->second;
+    arrived.Arrive(this, first);
+  }
 }
 
 void TlsThread::Execute(Command& command) {
@@ -173,6 +204,13 @@ void TlsThread::Retire(Handle handle) {
   retired_.push_back(std::move(found->second));
   connections_.erase(found);
   Stir();
+}
+
+void TlsThread::Depart(Handle handle, std::span<const uint8_t> first) {
+  auto found = connections_.extract(handle);
+  if (found.empty()) return;
+  found.mapped()->Leave();
+  departing_.push_back({std::move(found.mapped()), Bytes(first.begin(), first.end())});
 }
 
 Connection* TlsThread::Find(Handle handle) {
@@ -243,7 +281,8 @@ void TlsThread::Turns() {
     if (Connection* connection = Find(handle)) connection->HandshakeTurn();
     if (uv_hrtime() >= end) break;
   }
-  main_->signs.PushAll(sign_requests_);
+  if (!sign_requests_.empty()) main_->signs.PushAll(sign_requests_);
+  if (!departing_.empty()) options_.relays->arrivals_.PushAll(departing_);
   retired_.clear();
   const bool due = !resumes_.empty() || !handshakes_.empty() || !pumps_.empty();
   if (due)

@@ -19,18 +19,20 @@
 
 namespace sealgate {
 
-// One libuv loop on one thread, with its listening sockets and all connections accepted on them. A connection
-// never changes thread.
+// One libuv loop on one thread, of two kinds. A handshake thread has listening sockets, and the connections
+// accepted on them until they carry bytes. A relay thread gets them then, and has them to their end: it uses
+// little of the processor, so the kernel lets it have it soon, however many handshakes wait for it.
 //
-// Turns:  in each round of the loop the sockets of open connections come first, then handshakes within a time
-//         budget: those whose signature has arrived before those that begin. So a flood of handshakes costs
-//         an open connection at most the budget.
+// Turns:  in each round of the loop the sockets come first, then relays that want another turn, then
+//         handshakes within a time budget: those whose signature has arrived before those that begin.
 // Owns:   listeners, connections, buffers that one call at a time uses.
 // Thread: everything is loop thread only, but Start, Join, inbox() and stats().
 class TlsThread final {
  public:
   struct Options {
     uint32_t handshake_timeout_ms = 0;
+    // Takes the connections of a handshake thread and outlives it; null: this one is a relay thread.
+    TlsThread* relays = nullptr;
   };
 
   // main must outlive the thread. Null when the loop cannot be made.
@@ -47,6 +49,8 @@ class TlsThread final {
   // For listeners and connections.
   void Adopt(UniqueFd fd, const SocketAddress& peer, const std::shared_ptr<ListenerState>& listener);
   void Retire(Handle handle);  // destroyed when the current callback is over
+  // To the relay thread, when the current callback is over, with what its peer has said first.
+  void Depart(Handle handle, std::span<const uint8_t> first);
   void ScheduleHandshake(Handle handle);
   void ScheduleResume(Handle handle);
   void SchedulePump(Handle handle);
@@ -78,9 +82,15 @@ class TlsThread final {
   [[nodiscard]] bool draining() const { return draining_; }
 
  private:
+  struct Arrival {
+    std::unique_ptr<Connection> connection;
+    Bytes first;
+  };
+
   TlsThread(MainMailboxes* main, const Options& options);
   void Run();
   void Execute(Command& command);
+  void ReadArrivals();
   void Stir();
   void Turns();
   void ExpireDeadlines();
@@ -97,6 +107,7 @@ class TlsThread final {
   uv_timer_t tick_{};   // active while deadlines are due
   uv_timer_t pause_{};  // until accepting is tried again
   std::shared_ptr<Inbox> inbox_;
+  Mailbox<Arrival> arrivals_;
   ThreadStats stats_;
   int ordinal_ = -1;
   uint64_t sequence_ = 0;
@@ -125,6 +136,7 @@ class TlsThread final {
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::unordered_map<Handle, std::unique_ptr<Connection>> connections_;
   std::vector<std::unique_ptr<Connection>> retired_;
+  std::vector<Arrival> departing_;  // of this round; they leave together
   std::thread thread_;
 };
 

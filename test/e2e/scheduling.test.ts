@@ -29,20 +29,35 @@ afterAll(async () => {
   site?.[Symbol.dispose]()
 })
 
-test('front process, TLS threads, HTTP workers and hosts are SCHED_BATCH', async () => {
+test('front process, handshake and relay threads, HTTP workers and hosts are SCHED_BATCH', async () => {
   await using sealgate = await startSealgate({
     config: site.config([upstream.port], { threads: { tls: 2, http: 2 } }),
   })
 
   const { stdout } = await curl('--cacert', site.ca, sealgate.url())
 
-  const policies = policiesOf(sealgate)
+  const policies = scheduledIn(sealgate)
   expect(stdout).toBe('served')
   expect(policies.main).toBe(SCHED_BATCH)
   expect(policies.hosts).toEqual([SCHED_BATCH])
   expect(policies.tls).toEqual([SCHED_BATCH, SCHED_BATCH])
+  expect(policies.relays).toEqual([SCHED_BATCH, SCHED_BATCH])
   // Two workers, which Node does not name; what V8 has started before anything of ours ran does not matter.
   expect(policies.others.filter((policy) => policy === SCHED_BATCH).length).toBeGreaterThanOrEqual(2)
+  await sealgate.finish()
+})
+
+// So that an open connection does not wait for those that begin.
+test('what makes handshakes is nicer than what carries bytes', async () => {
+  await using sealgate = await startSealgate({
+    config: site.config([upstream.port], { threads: { tls: 2 } }),
+  })
+
+  const { main, tls, relays, hosts } = scheduledIn(sealgate, niceIn)
+
+  expect(relays).toEqual([main, main])
+  for (const nice of [...tls, ...hosts]) expect(nice).toBe(Math.min(main + 5, 19))
+  expect(tls.length).toBe(2)
   await sealgate.finish()
 })
 
@@ -51,9 +66,9 @@ test('threads.scheduling: normal changes nothing', async () => {
     config: site.config([upstream.port], { threads: { tls: 2, scheduling: 'normal' } }),
   })
 
-  const { main, hosts, tls, others } = policiesOf(sealgate)
+  const { main, hosts, tls, relays, others } = scheduledIn(sealgate)
 
-  expect(new Set([main, ...hosts, ...tls, ...others])).toEqual(new Set([SCHED_OTHER]))
+  expect(new Set([main, ...hosts, ...tls, ...relays, ...others])).toEqual(new Set([SCHED_OTHER]))
   await sealgate.finish()
 })
 
@@ -70,7 +85,7 @@ test('a kernel that refuses it costs a warning', async () => {
 
   expect(stdout).toBe('served')
   expect(warning).toMatchObject({ level: 'warn', err: { code: 'EPERM' } })
-  expect(policiesOf(sealgate).tls).toEqual([SCHED_OTHER, SCHED_OTHER])
+  expect(scheduledIn(sealgate).tls).toEqual([SCHED_OTHER, SCHED_OTHER])
   await sealgate.finish()
 })
 
@@ -91,30 +106,42 @@ test('a policy that somebody has chosen is kept', () => {
   expect(policyIn(stat)).toBe(SCHED_IDLE)
 })
 
-interface Policies {
+interface Scheduled {
   readonly main: number
+  /** Those that make handshakes. */
   readonly tls: readonly number[]
+  readonly relays: readonly number[]
   /** Of the front process. */
   readonly others: readonly number[]
   readonly hosts: readonly number[]
 }
 
-function policiesOf({ pid }: Sealgate): Policies {
+function scheduledIn({ pid }: Sealgate, valueIn = policyIn): Scheduled {
   const threads = readdirSync(`/proc/${pid}/task`).map((id) =>
     readFileSync(`/proc/${pid}/task/${id}/stat`, 'utf8'),
   )
   const isMain = (stat: string): boolean => stat.startsWith(`${pid} `)
   const isTls = (stat: string): boolean => /\(tls-\d+\)/.test(stat)
+  const isRelay = (stat: string): boolean => stat.includes('(relay)')
   return {
-    main: policyIn(threads.find(isMain) ?? ''),
-    tls: threads.filter(isTls).map(policyIn),
-    others: threads.filter((stat) => !isMain(stat) && !isTls(stat)).map(policyIn),
-    hosts: descendants(pid).map((host) => policyIn(readFileSync(`/proc/${host}/stat`, 'utf8'))),
+    main: valueIn(threads.find(isMain) ?? ''),
+    tls: threads.filter(isTls).map(valueIn),
+    relays: threads.filter(isRelay).map(valueIn),
+    others: threads.filter((stat) => !isMain(stat) && !isTls(stat) && !isRelay(stat)).map(valueIn),
+    hosts: descendants(pid).map((host) => valueIn(readFileSync(`/proc/${host}/stat`, 'utf8'))),
   }
 }
 
-/** Field 41 of proc_pid_stat(5); the second one is a name in parentheses, which may hold anything. */
-function policyIn(stat: string): number {
+/** By the numbers of proc_pid_stat(5); the second field is a name in parentheses, which may hold anything. */
+function fieldIn(stat: string, number: number): number {
   const fromThird = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  return Number(fromThird[41 - 3])
+  return Number(fromThird[number - 3])
+}
+
+function policyIn(stat: string): number {
+  return fieldIn(stat, 41)
+}
+
+function niceIn(stat: string): number {
+  return fieldIn(stat, 19)
 }

@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
+#include <atomic>
+#include <future>
+
 #include "support/front.h"
 #include "support/tls_client.h"
 
@@ -53,6 +56,33 @@ TEST(Http, TheWorkerGetsTheFirstBytesAndTheFacts) {
   EXPECT_EQ(facts.peer_port, SocketAddress::Local(exchange.client.fd()).port());
   EXPECT_EQ(facts.local_port, front.port());
   EXPECT_EQ(front.listener().active, 1);
+}
+
+// The handshake thread stands still in the middle of somebody's handshake.
+TEST(Http, AConnectionThatCarriesBytesWaitsForNoHandshake) {
+  std::promise<void> goes_on;
+  std::shared_future<void> gate = goes_on.get_future().share();
+  std::atomic<bool> shut{false};
+  std::atomic<bool> stands_still{false};
+  Front front({.on_sign_wake = [&, gate] {
+    if (!shut) return;
+    stands_still = true;
+    gate.wait();
+  }});
+  Worker worker(front);
+  Exchange open(front, worker);
+  shut = true;
+  TlsClient late(front.port());
+  auto handshake = std::async(std::launch::async, [&] { return late.Handshake(); });
+  EXPECT_TRUE(Eventually([&] { return stands_still.load(); }));
+
+  EXPECT_TRUE(open.client.Write("again"));
+  EXPECT_EQ(ReadExactly(open.plain.fd.get(), 5), "again");
+  SendAll(open.plain.fd.get(), "answer");
+  EXPECT_EQ(open.client.ReadExactly(6), "answer");
+
+  goes_on.set_value();
+  EXPECT_TRUE(handshake.get());
 }
 
 TEST(Http, AWorkerThatClosesEndsTheConnectionWithCloseNotify) {

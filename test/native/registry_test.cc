@@ -19,8 +19,8 @@ TEST(Registry, GivesACommandToTheThreadThatHasTheConnection) {
   const auto a = std::make_shared<Inbox>([] {});
   const auto b = std::make_shared<Inbox>([] {});
   Registry& registry = Registry::Instance();
-  const int on_a = registry.AddThread(a);
-  const int on_b = registry.AddThread(b);
+  const int on_a = registry.AddThread(a, a);
+  const int on_b = registry.AddThread(b, b);
 
   EXPECT_TRUE(registry.Send(HandleOn(on_b, 12345), AbortConnection{HandleOn(on_b, 12345)}));
 
@@ -32,20 +32,42 @@ TEST(Registry, GivesACommandToTheThreadThatHasTheConnection) {
   registry.RemoveThread(on_b);
 }
 
+// A signature is for a handshake; whatever else names a connection is for one that has left it behind.
+TEST(Registry, GivesSignaturesToTheHandshakeThreadAndTheRestToTheRelayThread) {
+  const auto handshakes = std::make_shared<Inbox>([] {});
+  const auto relays = std::make_shared<Inbox>([] {});
+  Registry& registry = Registry::Instance();
+  const int ordinal = registry.AddThread(handshakes, relays);
+  const Handle handle = HandleOn(ordinal);
+
+  EXPECT_TRUE(registry.Send(handle, FinishSign{.handle = handle, .signature = {}, .reason = {}}));
+  EXPECT_TRUE(registry.Send(handle, ConnectUpstream{handle, {}, 1, 1}));
+  EXPECT_TRUE(registry.Send(handle, AbortConnection{handle}));
+
+  const auto signatures = handshakes->TakeAll();
+  ASSERT_EQ(signatures.size(), 1U);
+  EXPECT_TRUE(std::holds_alternative<FinishSign>(signatures[0]));
+  const auto others = relays->TakeAll();
+  ASSERT_EQ(others.size(), 2U);
+  EXPECT_TRUE(std::holds_alternative<ConnectUpstream>(others[0]));
+  EXPECT_TRUE(std::holds_alternative<AbortConnection>(others[1]));
+  registry.RemoveThread(ordinal);
+}
+
 TEST(Registry, SaysThatAThreadHasGone) {
   auto inbox = std::make_shared<Inbox>([] {});
   Registry& registry = Registry::Instance();
-  const int removed = registry.AddThread(inbox);
+  const int removed = registry.AddThread(inbox, inbox);
   registry.RemoveThread(removed);
   EXPECT_FALSE(registry.Send(HandleOn(removed), Stop{}));
 
-  const int expired = registry.AddThread(inbox);
+  const int expired = registry.AddThread(inbox, inbox);
   inbox.reset();
   EXPECT_FALSE(registry.Send(HandleOn(expired), Stop{}));
   registry.RemoveThread(expired);
 
   const auto disconnected = std::make_shared<Inbox>([] {});
-  const int ordinal = registry.AddThread(disconnected);
+  const int ordinal = registry.AddThread(disconnected, disconnected);
   disconnected->Disconnect();
   EXPECT_FALSE(registry.Send(HandleOn(ordinal), Stop{}));
   registry.RemoveThread(ordinal);
@@ -57,7 +79,7 @@ TEST(Registry, RefusesAThreadWhenItHasNoOrdinalLeft) {
   std::vector<int> ordinals;
   for (uint64_t i = 0; i < Registry::kMaxThreads; ++i) {
     inboxes.push_back(std::make_shared<Inbox>([] {}));
-    ordinals.push_back(registry.AddThread(inboxes.back()));
+    ordinals.push_back(registry.AddThread(inboxes.back(), inboxes.back()));
   }
   std::sort(ordinals.begin(), ordinals.end());
   EXPECT_EQ(std::adjacent_find(ordinals.begin(), ordinals.end()), ordinals.end());
@@ -65,10 +87,10 @@ TEST(Registry, RefusesAThreadWhenItHasNoOrdinalLeft) {
   EXPECT_EQ(ordinals.back(), static_cast<int>(Registry::kMaxThreads) - 1);
 
   const auto one_more = std::make_shared<Inbox>([] {});
-  EXPECT_EQ(registry.AddThread(one_more), -1);
+  EXPECT_EQ(registry.AddThread(one_more, one_more), -1);
 
   registry.RemoveThread(500);
-  EXPECT_EQ(registry.AddThread(one_more), 500);
+  EXPECT_EQ(registry.AddThread(one_more, one_more), 500);
   for (const int ordinal : ordinals) registry.RemoveThread(ordinal);
 }
 
@@ -103,7 +125,7 @@ TEST(Registry, MayBeUsedByAllThreadsAtOnce) {
   uint64_t taken = 0;
   for (int round = 0; round < 50; ++round) {
     const auto inbox = std::make_shared<Inbox>([] {});
-    ordinal = registry.AddThread(inbox);
+    ordinal = registry.AddThread(inbox, inbox);
     while (taken < accepted / 2 || inbox->TakeAll().empty()) {
       const size_t now = inbox->TakeAll().size();
       taken += now;

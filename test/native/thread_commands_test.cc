@@ -44,11 +44,9 @@ TEST(ThreadCommands, AbortResetsAConnectionFromAnyThread) {
 
   std::vector<std::thread> aborters;
   for (int i = 0; i < 4; ++i) {
-    aborters.emplace_back([] {
-      for (int ordinal = 0; ordinal < static_cast<int>(Registry::kMaxThreads); ++ordinal) {
-        const Handle handle = Registry::kMaxThreads + static_cast<Handle>(ordinal);
-        Registry::Instance().Send(handle, AbortConnection{handle});
-      }
+    aborters.emplace_back([&] {
+      for (uint64_t ordinal = 0; ordinal < Registry::kMaxThreads; ++ordinal)
+        front.terminator().threads().front()->inbox().Push(AbortConnection{Registry::kMaxThreads + ordinal});
     });
   }
   for (std::thread& aborter : aborters) aborter.join();
