@@ -263,7 +263,11 @@ const adminSchema = z
 
 const threadsSchema = z
   .strictObject({
-    tls: threadCount().prefault('auto').describe('TLS threads. auto: one per core available to the process.'),
+    tls: threadCount()
+      .prefault('auto')
+      .describe(
+        'TLS threads of each kind: for handshakes, and for connections that carry bytes. auto: one per core available to the process.',
+      ),
     http: threadCount()
       .prefault('auto')
       .describe('HTTP threads; idle without http listeners. auto: one per core available to the process.'),

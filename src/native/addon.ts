@@ -30,7 +30,7 @@ export interface Terminator {
    */
   setClientAuthentication(listenerId: number, authentication: NativeClientAuthentication): void
   /**
-   * Opens the listener on every TLS thread (SO_REUSEPORT).
+   * Opens the listener on every handshake thread (SO_REUSEPORT).
    * @returns the port, which matters when 0 was asked for.
    * @throws an Error with `code` `EADDRINUSE`, `EACCES`, …
    */
