@@ -40,6 +40,7 @@ test('what failed is named, file by file, and so is what did not run', async () 
   const folder = mkdtempSync(join(tmpdir(), 'sealgate-report-'))
   try {
     const imports = `import { expect, test } from ${JSON.stringify(join(checkout, 'node_modules/vitest/dist/index.js'))}`
+    // Of a run of its own, which has to say that one of them did not run.
     const tests = [
       "test('holds', () => {})",
       "test('breaks', () => { expect(1).toBe(2) })",

@@ -61,7 +61,7 @@ test('what makes handshakes is nicer than what carries bytes', async () => {
   await sealgate.finish()
 })
 
-test('threads.scheduling: normal changes nothing', async () => {
+test('threads.scheduling: normal leaves every policy as it was', async () => {
   await using sealgate = await startSealgate({
     config: site.config([upstream.port], { threads: { tls: 2, scheduling: 'normal' } }),
   })
