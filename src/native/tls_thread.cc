@@ -113,8 +113,6 @@ void TlsThread::Run() {
 }
 
 void TlsThread::Shut() {
-  // The relay thread ends later, and tells whoever is to know of their end.
-  if (!departing_.empty()) options_.relays->arrivals_.PushAll(departing_);
   inbox_->Disconnect();
   arrivals_.Disconnect();
   listeners_.clear();
