@@ -106,14 +106,9 @@ export function readKey(token: Token, handle: Handle): FoundKey {
   }
 }
 
-export function tokenFacts(token: Token): TokenFacts {
-  const { manufacturerID, model } = token.module.tokenInfo(token.slot)
-  return {
-    label: token.label,
-    serial: token.serial,
-    manufacturer: manufacturerID.trimEnd(),
-    model: model.trimEnd(),
-  }
+/** As they were when it was opened: whoever has made or destroyed a key does not ask the token for anything that could fail now. */
+export function tokenFacts({ label, serial, manufacturer, model }: Token): TokenFacts {
+  return { label, serial, manufacturer, model }
 }
 
 type Read = (type: number) => Buffer | undefined

@@ -78,11 +78,14 @@ function open(
   const session = module.openSession(slot.handle)
   const wanted = request.login && !request.refused.includes(tokenIdentity(slot.fact))
   const { authenticate, error } = logIn({ module, slot, session, login, wanted }, tell)
+  const { label, serial, manufacturer, model } = slot.fact
   const token = {
     module,
     slot: slot.handle,
-    label: slot.fact.label,
-    serial: slot.fact.serial,
+    label,
+    serial,
+    manufacturer,
+    model,
     session,
     mechanisms,
     sessionLimit: 1,

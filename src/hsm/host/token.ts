@@ -15,6 +15,8 @@ export interface Token {
   readonly slot: Handle
   readonly label: string
   readonly serial: string
+  readonly manufacturer: string
+  readonly model: string
   /** Logged in, kept open as long as it works (the login ends with the last session), never signs. */
   readonly session: Handle
   readonly mechanisms: ReadonlySet<number>
@@ -48,6 +50,8 @@ export function openToken(module: Pkcs11Module, options: TokenPlace, login: Pick
     slot,
     label: info.label.trimEnd(),
     serial: info.serialNumber.trimEnd(),
+    manufacturer: info.manufacturerID.trimEnd(),
+    model: info.model.trimEnd(),
     session,
     mechanisms: module.mechanisms(slot),
     sessionLimit: sessionLimit(options.sessions, info),

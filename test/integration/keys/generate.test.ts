@@ -213,6 +213,23 @@ test('after a reboot that was commanded, keys are made and destroyed through the
   expect((await readToken(hsm)).keys.map(({ label }) => label)).toEqual(['tickets'])
 })
 
+// C_GetTokenInfo of SoftHSM fails in the instant in which any other process logs in.
+test('what was made or destroyed is told, whatever the token says of itself afterwards', async () => {
+  using softHsm = new SoftHsm()
+  const faults = new Faults(softHsm, 'hsm-a')
+  const hsm = softHsm.addToken('web').hsmOptions(faults.options)
+  // Each process may look for the token, and at its flags before the login.
+  faults.set('C_GetTokenInfo rv CKR_GENERAL_ERROR after 2')
+
+  const { key, token } = await generateKey(hsm, { type: 'p-256', label: 'www', id: '01' })
+  const shown = await readToken(hsm)
+  const destroyed = await destroyKey(hsm, exactName(key))
+
+  expect(token).toMatchObject({ label: 'web', manufacturer: 'SoftHSM project' })
+  expect(shown).toEqual({ token, keys: [key], more: false })
+  expect(destroyed).toMatchObject({ token, key })
+})
+
 test('a public half that is gone when its key is destroyed leaves nothing undone and nothing unsaid', async () => {
   using softHsm = new SoftHsm()
   const faults = new Faults(softHsm, 'hsm-a')
