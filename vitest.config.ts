@@ -23,6 +23,8 @@ export default defineConfig({
         test: {
           name: 'chaos',
           include: ['test/chaos/**/*.test.ts'],
+          // With all the rounds that may be played again (test/chaos/support/rounds.ts).
+          testTimeout: 180_000,
           // Latencies are part of what these claim: one at a time, and after all others.
           maxWorkers: 1,
           fileParallelism: false,
