@@ -224,6 +224,8 @@ export interface NativeAddon {
 
 export interface TerminatorOptions {
   readonly threads: number
+  /** Handshake threads give way to relay threads, and to all that nobody made nicer (setpriority(2)). Linux. */
+  readonly nicerHandshakes?: boolean
   readonly handshakeTimeoutMs: number
   /**
    * Every secret of every connection is appended to this descriptor, as NSS key log; borrowed. For debugging with

@@ -107,7 +107,7 @@ TlsThread::~TlsThread() {
 void TlsThread::Run() {
   const bool relays = options_.relays == nullptr;
   pthread_setname_np(pthread_self(), relays ? "relay" : ("tls-" + std::to_string(ordinal_)).c_str());
-  if (!relays) MakeThisThreadNicer();
+  if (options_.nicer) MakeThisThreadNicer();
   while (!stopping_) uv_run(&loop_, UV_RUN_ONCE);
   Shut();
 }

@@ -61,14 +61,17 @@ test('what makes handshakes is nicer than what carries bytes', async () => {
   await sealgate.finish()
 })
 
-test('threads.scheduling: normal leaves every policy as it was', async () => {
+test('threads.scheduling: normal leaves every policy and niceness as it was', async () => {
   await using sealgate = await startSealgate({
     config: site.config([upstream.port], { threads: { tls: 2, scheduling: 'normal' } }),
   })
 
   const { main, hosts, tls, relays, others } = scheduledIn(sealgate)
 
+  const nice = scheduledIn(sealgate, niceIn)
+
   expect(new Set([main, ...hosts, ...tls, ...relays, ...others])).toEqual(new Set([SCHED_OTHER]))
+  expect(new Set([...nice.tls, ...nice.relays, ...nice.hosts])).toEqual(new Set([nice.main]))
   await sealgate.finish()
 })
 

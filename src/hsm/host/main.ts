@@ -6,7 +6,6 @@
 
 import '../../no-inspector.ts'
 import { type ConnectOpts, Socket, type SocketConstructorOpts } from 'node:net'
-import { constants, getPriority, setPriority } from 'node:os'
 import { Worker } from 'node:worker_threads'
 
 import { Host } from './host.ts'
@@ -18,12 +17,6 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 
 const PIPE_FD = 3
 const READ_BYTES = 64 * 1024
-// A third of the processor, for one that nobody made nicer, when there is not enough for all (sched(7)).
-const NICER_BY = 5
-
-// New handshakes can wait a little; the open connections that compete with them for the processor cannot.
-// Threads started from here on inherit it.
-setPriority(Math.min(getPriority() + NICER_BY, constants.priority.PRIORITY_LOW))
 
 const parent = process.ppid
 const watchdog = new Worker(new URL('./watchdog.js', import.meta.url), {
