@@ -47,6 +47,7 @@
         'src/native/ticket_keys.cc',
         'src/native/tls_bio.cc',
         'src/native/tls_stream.cc',
+        'src/native/scheduling.cc',
         'src/native/tls_thread.cc',
       ],
     },

@@ -303,7 +303,6 @@ class RunningApp implements App {
       addon: loadAddon(),
       ...(this.#options.keyLogFd !== undefined && { keyLogFd: this.#options.keyLogFd }),
       threads: config.threads.tls,
-      nicerHandshakes: config.threads.scheduling === 'batch',
       ...tlsState(config, (index) => this.#audited(this.#certificates.signing.key(index))),
       clientAuthentication: {
         read: readTrustFiles,

@@ -120,12 +120,11 @@ function resolveDocument(
 
   report.throwIfAny()
   const whole = configSchema.parse(document.value)
-  const nicer = whole.threads.scheduling === 'batch'
   return deepFreeze({
     file: document.file,
     text,
     sha256: hash('sha256', text),
-    hsms: withWrappingKey(values(hsms), sharedTickets).map((hsm) => ({ ...hsm, nicer })),
+    hsms: withWrappingKey(values(hsms), sharedTickets),
     certificates: values(certificates),
     listeners: withReservedFields(values(listeners)),
     upstreams: values(upstreams),

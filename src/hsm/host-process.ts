@@ -99,7 +99,6 @@ export class HostProcess {
       pin: hsm.pin,
       userType: hsm.userType,
       sessions: hsm.sessions,
-      nicer: hsm.nicer ?? false,
       keys: options.keys,
       wrappingKey: wrappingKeyMessage(hsm),
     } satisfies ConfigureMessage)

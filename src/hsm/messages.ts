@@ -16,7 +16,6 @@ export interface ConfigureMessage {
   readonly pin: HsmOptions['pin']
   readonly userType: number
   readonly sessions: number
-  readonly nicer: boolean
   readonly keys: readonly KeyMessage[]
   /** The AES key that wraps ticket keys; it does nothing else, and no other key does that. */
   readonly wrappingKey: WrappingKeyMessage | null
@@ -94,7 +93,6 @@ export function parseConfigure(payload: Buffer): ConfigureMessage {
     pin: parsePin(record(fields['pin'], 'pin')),
     userType: integer(fields['userType'], 'userType'),
     sessions: integer(fields['sessions'], 'sessions'),
-    nicer: fields['nicer'] === true,
     keys: list(fields['keys'], 'keys').map((item) => {
       const key = record(item, 'key')
       return {

@@ -16,8 +16,6 @@ export interface HsmOptions {
   readonly sessions: number
   /** Extra environment, for this host only. Relative paths are already resolved against the configuration file. */
   readonly env: Readonly<Record<string, string>>
-  /** Its host gives way to whatever nobody made nicer, when there is not enough processor for all (setpriority(2)). */
-  readonly nicer?: boolean | undefined
   /** The AES key of this HSM that wraps the fleet's ticket keys. */
   readonly wrappingKey?: KeySelector | undefined
 }

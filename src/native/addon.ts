@@ -198,11 +198,14 @@ export interface NativeAddon {
   exitWithin(limitMs: number, status: number): void
   /**
    * The calling thread, and each thread and process that it starts from here on, does not interrupt others when it wakes
-   * up (SCHED_BATCH, sched(7)). One that has another policy than SCHED_OTHER keeps it; outside of Linux nothing happens.
+   * up (SCHED_BATCH, sched(7)), and takes long slices of the processor (since Linux 6.12). One that has another policy
+   * than SCHED_OTHER keeps it; outside of Linux nothing happens.
    *
    * @throws an Error with `code` (`EPERM`) when the kernel refuses.
    */
   scheduleAsBatch(): void
+  /** The calling thread, if it is SCHED_BATCH, takes short slices, and is given the processor sooner (since Linux 6.12). */
+  takeShortSlices(): void
   Terminator: new (options: TerminatorOptions) => Terminator
   /**
    * @param leaf DER. @param issuer DER; without it there is no request, and no answer is believed.
@@ -224,8 +227,6 @@ export interface NativeAddon {
 
 export interface TerminatorOptions {
   readonly threads: number
-  /** Handshake threads give way to relay threads, and to all that nobody made nicer (setpriority(2)). Linux. */
-  readonly nicerHandshakes?: boolean
   readonly handshakeTimeoutMs: number
   /**
    * Every secret of every connection is appended to this descriptor, as NSS key log; borrowed. For debugging with
@@ -471,7 +472,7 @@ interface RawAddon extends NativeAddon {
   initialize(errorClass: typeof NativeError, makeEstablished: typeof established): void
 }
 
-const ABI = 7
+const ABI = 8
 
 /** @throws {NativeError} `ERR_NATIVE_LOAD` with the command that builds the addon. */
 export function loadAddon(): NativeAddon {

@@ -1,20 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <sched.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <chrono>
 #include <memory>
 #include <thread>
 
 #include "binding.h"
+#include "scheduling.h"
 
 namespace sealgate {
 
 namespace {
 
-constexpr int kAbi = 7;  // addon.ts checks it
+constexpr int kAbi = 8;  // addon.ts checks it
 
 void Initialize(const Napi::CallbackInfo& info) {
   auto* state = info.Env().GetInstanceData<AddonState>();
@@ -32,23 +30,20 @@ void ExitWithin(const Napi::CallbackInfo& info) {
   }).detach();
 }
 
-// Who was given a policy by somebody else, with chrt or by systemd, keeps it. The system call itself, as
-// musl's function always refuses.
-void ScheduleAsBatch([[maybe_unused]] const Napi::CallbackInfo& info) {
-#ifdef SCHED_BATCH
-  constexpr int kCaller = 0;
-  const sched_param no_priority{};
-  if (syscall(SYS_sched_getscheduler, kCaller) != SCHED_OTHER) return;
-  if (syscall(SYS_sched_setscheduler, kCaller, SCHED_BATCH, &no_priority) != 0) ThrowErrno(info.Env(), errno);
-#endif
+void ScheduleThisAsBatch(const Napi::CallbackInfo& info) {
+  const int error = ScheduleAsBatch();
+  if (error != 0) ThrowErrno(info.Env(), error);
 }
+
+void TakeShortSlicesHere(const Napi::CallbackInfo& /*info*/) { TakeShortSlices(); }
 
 Napi::Object Init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new AddonState());  // freed by Node with the environment
   exports.Set("abi", kAbi);
   exports.Set("initialize", Napi::Function::New<Initialize>(env, "initialize"));
   exports.Set("exitWithin", Napi::Function::New<ExitWithin>(env, "exitWithin"));
-  exports.Set("scheduleAsBatch", Napi::Function::New<ScheduleAsBatch>(env, "scheduleAsBatch"));
+  exports.Set("scheduleAsBatch", Napi::Function::New<ScheduleThisAsBatch>(env, "scheduleAsBatch"));
+  exports.Set("takeShortSlices", Napi::Function::New<TakeShortSlicesHere>(env, "takeShortSlices"));
   exports.Set("Terminator", binding_terminator::Define(env));
   exports.Set("ConnectionReceiver", binding_receiver::Define(env));
   exports.Set("LoadClient", binding_load::Define(env));

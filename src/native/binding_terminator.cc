@@ -172,7 +172,6 @@ class TerminatorWrap final : public Napi::ObjectWrap<TerminatorWrap> {
     });
     auto created = Terminator::Create({
         .threads = ToUint32(options.Get("threads")),
-        .nicer_handshakes = options.Get("nicerHandshakes").ToBoolean(),
         .handshake_timeout_ms = ToUint32(options.Get("handshakeTimeoutMs")),
         .key_log_fd =
             options.Get("keyLogFd").IsNumber() ? options.Get("keyLogFd").As<Napi::Number>().Int32Value() : -1,

@@ -32,7 +32,6 @@ Terminator::Created Terminator::Create(Options options) {
   const ErrorQueueScope errors;
   const uint32_t count = options.threads;
   const uint32_t handshake_timeout_ms = options.handshake_timeout_ms;
-  const bool nicer = options.nicer_handshakes;
   std::unique_ptr<Terminator> made(new Terminator(std::move(options)));
   made->library_ = CryptoLibrary::Create();
   if (made->library_ == nullptr) return FailureWithQueue("OpenSSL does not take our provider");
@@ -40,9 +39,8 @@ Terminator::Created Terminator::Create(Options options) {
     auto relays = TlsThread::Start(&made->mailboxes_, {.handshake_timeout_ms = handshake_timeout_ms});
     if (relays == nullptr) return OpensslFailure{"a relay thread could not be started", {}};
     made->relays_.push_back(std::move(relays));
-    auto thread = TlsThread::Start(
-        &made->mailboxes_,
-        {.handshake_timeout_ms = handshake_timeout_ms, .nicer = nicer, .relays = made->relays_.back().get()});
+    auto thread = TlsThread::Start(&made->mailboxes_, {.handshake_timeout_ms = handshake_timeout_ms,
+                                                       .relays = made->relays_.back().get()});
     if (thread == nullptr) return OpensslFailure{"a TLS thread could not be started", {}};
     made->threads_.push_back(std::move(thread));
   }

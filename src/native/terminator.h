@@ -38,7 +38,6 @@ class Terminator final {
  public:
   struct Options {
     uint32_t threads = 1;  // for handshakes, and as many relay threads
-    bool nicer_handshakes = false;
     uint32_t handshake_timeout_ms = 0;
     int key_log_fd = -1;  // see Contexts::Options
     std::function<void()> wake_signs;

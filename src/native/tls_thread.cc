@@ -3,7 +3,6 @@
 
 #include <openssl/async.h>
 #include <pthread.h>
-#include <sys/resource.h>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
@@ -13,6 +12,7 @@
 #include <utility>
 
 #include "registry.h"
+#include "scheduling.h"
 
 namespace sealgate {
 
@@ -30,17 +30,6 @@ constexpr size_t kBurst = 64;
 constexpr size_t kBurstShare = 16;
 constexpr uint64_t kQuietMs = 1000;
 constexpr uint64_t kLongAgoMs = 10'000;
-
-// New handshakes can wait a little, open connections cannot: a third of the processor beside a thread that
-// nobody made nicer, when there is not enough for all (sched(7)).
-constexpr int kNicerBy = 5;
-
-void MakeThisThreadNicer() {
-#ifdef __linux__
-  // There 0 is the calling thread, and not the process (setpriority(2)).
-  setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + kNicerBy);
-#endif
-}
 
 template <typename Handle>
 uv_handle_t* AsHandle(Handle* handle) {
@@ -107,7 +96,7 @@ TlsThread::~TlsThread() {
 void TlsThread::Run() {
   const bool relays = options_.relays == nullptr;
   pthread_setname_np(pthread_self(), relays ? "relay" : ("tls-" + std::to_string(ordinal_)).c_str());
-  if (options_.nicer) MakeThisThreadNicer();
+  if (relays) TakeShortSlices();
   while (!stopping_) uv_run(&loop_, UV_RUN_ONCE);
   Shut();
 }

@@ -31,8 +31,6 @@ class TlsThread final {
  public:
   struct Options {
     uint32_t handshake_timeout_ms = 0;
-    // Of a handshake thread: gives way to who carries bytes, when there is not enough processor for all.
-    bool nicer = false;
     // Takes the connections of a handshake thread and outlives it; null: this one is a relay thread.
     TlsThread* relays = nullptr;
   };

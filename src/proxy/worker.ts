@@ -15,7 +15,8 @@ import type { FromWorker, ToWorker, WorkerOptions } from './messages.ts'
 const initial: WorkerOptions = workerData
 const metrics = createMetrics()
 const { log, flush, lostLines } = createAccessLog()
-const { ConnectionReceiver } = loadAddon()
+const { ConnectionReceiver, takeShortSlices } = loadAddon()
+takeShortSlices()
 const receiver = new ConnectionReceiver(accept)
 const front = new HttpFront({
   ...stateOf(initial),

@@ -31,8 +31,6 @@ export interface TlsState {
 export interface TlsFrontOptions extends TlsState {
   readonly addon: NativeAddon
   readonly threads: number
-  /** See TerminatorOptions. */
-  readonly nicerHandshakes?: boolean
   /** An open file to which every secret of every connection is written; see NativeAddon. */
   readonly keyLogFd?: number
   readonly clientAuthentication: Pick<ClientAuthenticationsOptions, 'read' | 'onReloaded'>

@@ -63,7 +63,6 @@ export class TlsFront {
     this.#limits = new HandshakeLimits(options.tls.limits, performance.now())
     this.#terminator = new options.addon.Terminator({
       threads: options.threads,
-      nicerHandshakes: options.nicerHandshakes ?? false,
       handshakeTimeoutMs: options.tls.handshakeTimeoutMs,
       ...(options.keyLogFd !== undefined && { keyLogFd: options.keyLogFd }),
       onSign: (handle, keyId, scheme, message, serverName, peer) =>

@@ -5,8 +5,6 @@
  * else ends it.
  */
 
-import { constants, getPriority, setPriority } from 'node:os'
-
 import { FrameChannel, type FrameChannelOptions } from '../frame-channel.ts'
 import { FrameError } from '../frame-reader.ts'
 import { FRAME, type FrameType } from '../frames.ts'
@@ -73,7 +71,6 @@ export class Host {
 
   #open(options: ConfigureMessage): void {
     process.title = `sealgate-hsm ${options.hsm}`
-    if (options.nicer) becomeNicer()
     const { writer } = this.#channel
     try {
       this.#recovery = new Recovery(
@@ -129,11 +126,4 @@ export class Host {
   }
 }
 
-/** New handshakes can wait a little; the open connections that compete with them for the processor cannot. The module's threads inherit it. */
-function becomeNicer(): void {
-  setPriority(Math.min(getPriority() + NICER_BY, constants.priority.PRIORITY_LOW))
-}
-
 const LAST_WORD_MS = 500
-// A third of the processor, beside one that nobody made nicer, when there is not enough for all (sched(7)).
-const NICER_BY = 5
