@@ -182,7 +182,8 @@ static void finish_slot(struct worker* worker, struct slot* slot, bool ok) {
   const uint64_t now = now_ns();
   worker->tickets += connection->tickets;
   if (worker->each != NULL)
-    fprintf(worker->each, "%llu %llu %s\n", (unsigned long long)slot->intended_ns,
+    fprintf(worker->each, "%llu %llu %llu %s\n", (unsigned long long)slot->intended_ns,
+            (unsigned long long)connection->opened_ns,
             (unsigned long long)(ok ? connection->handshaken_ns : now),
             failure_names[ok ? NO_FAILURE : connection->failure]);
   if (ok) {
@@ -279,7 +280,7 @@ static _Noreturn void usage(void) {
           "  -r, --resume         resume with the newest ticket; the first handshake of a slot is full\n"
           "  --request            one GET / with Connection: close after each handshake, read to its end\n"
           "  --timeout N          seconds for one connection (10)\n"
-          "  --each FILE          one line a connection: intended, ended (ns), failure\n%s",
+          "  --each FILE          one line a connection: intended, begun, ended (ns), failure\n%s",
           client_usage);
   exit(2);
 }

@@ -23,6 +23,8 @@ export interface LoadResult {
 export interface Handshake {
   /** When it was meant to begin: a late start is part of its latency. */
   readonly intendedMs: number
+  /** When the client got to it. */
+  readonly begunMs: number
   readonly endedMs: number
   /** The kind of failure. */
   readonly failure: string | undefined
@@ -127,9 +129,10 @@ export function failures({ errors }: LoadResult): number {
 function readEach(file: string): Handshake[] {
   const lines = readFileSync(file, 'utf8').trimEnd().split('\n')
   return lines.map((line) => {
-    const [intended, ended, kind] = line.split(' ')
+    const [intended, begun, ended, kind] = line.split(' ')
     return {
       intendedMs: Number(intended) / NS_PER_MS,
+      begunMs: Number(begun) / NS_PER_MS,
       endedMs: Number(ended) / NS_PER_MS,
       failure: kind === 'none' ? undefined : kind,
     }

@@ -16,6 +16,8 @@ export interface Figures {
   readonly failed: number
   readonly p99Ms: number
   readonly maxMs: number
+  /** How late the client itself began one, at most: as long as the machine stood still, if nobody else did. */
+  readonly lateMs: number
 }
 
 /** Of every handshake that was under way at some time in one of the spans. */
@@ -32,6 +34,7 @@ export function figures(each: readonly Handshake[], ...spans: readonly Span[]): 
     failed: chosen.length - latencies.length,
     p99Ms: round(latencies[Math.ceil(latencies.length * 0.99) - 1] ?? Number.NaN),
     maxMs: round(latencies.at(-1) ?? Number.NaN),
+    lateMs: round(chosen.reduce((most, { intendedMs, begunMs }) => Math.max(most, begunMs - intendedMs), 0)),
   }
 }
 

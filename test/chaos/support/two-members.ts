@@ -53,7 +53,7 @@ export interface Outcome<T> extends SteadyResult {
   readonly result: T
   /** Of the event. */
   readonly span: Span
-  /** Share of the machine's processor time that the hypervisor gave to others during it, 0 to 1. */
+  /** Share of the machine's processor time that the hypervisor gave to others during it and just before, 0 to 1. */
   readonly stolen: number
 }
 
@@ -204,11 +204,12 @@ export class TwoMembers implements AsyncDisposable {
 
   /** Load around an event. It begins when handshakes flow, and the load goes on a little after it. */
   async underLoad<T>(event: () => Promise<T>): Promise<Outcome<T>> {
+    // From the load's begin: handshakes that were held up just before the event are under way in it.
+    const stolen = watchStolen()
     const load = this.#load.steady(this.sealgate.port(), { rate: RATE })
     const before = await this.#handshakes()
     await vi.waitFor(async () => expect(await this.#handshakes()).toBeGreaterThan(before + RATE / 2), HEAL)
     const fromMs = nowMs()
-    const stolen = watchStolen()
     const result = await event().catch(async (error: unknown) => {
       await load.stop()
       throw error
