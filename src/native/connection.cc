@@ -88,11 +88,11 @@ std::unique_ptr<Connection> Connection::Create(TlsThread* thread, Handle handle,
                                                std::shared_ptr<ListenerState> listener) {
   std::unique_ptr<Connection> connection(
       new Connection(thread, handle, std::move(fd), peer, std::move(listener)));
-  connection->poll_ = PollHandle::Create(thread->loop(), connection->fd_.get(), connection.get());
+  connection->poll_ =
+      PollHandle::Create(thread->poller(), connection->fd_.get(), UV_READABLE, connection.get());
   if (connection->poll_ == nullptr) return nullptr;
   // Behind a balancer the client is known later.
   if (connection->proxy_header_ == nullptr && !connection->TakePlace()) return nullptr;
-  connection->poll_->Watch(UV_READABLE);
   connection->SetDeadline(thread->handshake_timeout_ms());
   return connection;
 }
@@ -314,10 +314,11 @@ void Connection::Leave() {
 void Connection::Arrive(TlsThread* thread, std::span<const uint8_t> first) {
   thread_ = thread;
   tls_->UseEgress(&thread->egress());
-  poll_ = PollHandle::Create(thread->loop(), fd_.get(), this);
+  // In tcp mode what the peer says first waits in the socket.
+  const bool http = listener_->mode == ListenerMode::kHttp;
+  poll_ = PollHandle::Create(thread->poller(), fd_.get(), http ? UV_READABLE : 0, this);
   if (poll_ == nullptr) return Abort();
-  if (listener_->mode == ListenerMode::kHttp) return HandOver(first);
-  // What the peer says first waits in the socket.
+  if (http) return HandOver(first);
   SetDeadline(thread_->handshake_timeout_ms());
   thread_->main().established.Push(Facts());
 }
@@ -390,11 +391,8 @@ void Connection::ConnectNext() {
     if (route_->fd.valid()) {
       SetNoDelay(route_->fd.get());
       if (connect(route_->fd.get(), address.get(), address.size()) == 0 || errno == EINPROGRESS) {
-        route_->poll = PollHandle::Create(thread_->loop(), route_->fd.get(), this);
-        if (route_->poll != nullptr) {
-          route_->poll->Watch(UV_WRITABLE);
-          return SetDeadline(route_->connect_timeout_ms);
-        }
+        route_->poll = PollHandle::Create(thread_->poller(), route_->fd.get(), UV_WRITABLE, this);
+        if (route_->poll != nullptr) return SetDeadline(route_->connect_timeout_ms);
       }
       error = errno;
     }
@@ -421,7 +419,7 @@ void Connection::OnUpstreamReady(int status) {
 // ---- relay ------------------------------------------------------------------------------------------------
 
 void Connection::StartRelay(UniqueFd plain, std::span<const uint8_t> first, bool half_close) {
-  relay_ = Relay::Create(thread_->loop(), std::move(plain), tls_.get(), thread_->scratch(), this,
+  relay_ = Relay::Create(thread_->poller(), std::move(plain), tls_.get(), thread_->scratch(), this,
                          {.half_close = half_close});
   if (relay_ == nullptr) return Close();
   Enter(State::kRelaying);

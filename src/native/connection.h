@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "messages.h"
+#include "poller.h"
 #include "proxy_header.h"
 #include "relay.h"
 #include "socket.h"
@@ -42,7 +43,7 @@ class Connection final : public PollHandle::Target, public HandshakeDelegate, pu
     kClosed,
   };
 
-  // Null when the loop refuses the socket.
+  // Null when the kernel refuses to watch the socket.
   [[nodiscard]] static std::unique_ptr<Connection> Create(TlsThread* thread, Handle handle, UniqueFd fd,
                                                           const SocketAddress& peer,
                                                           std::shared_ptr<ListenerState> listener);

@@ -30,10 +30,8 @@ std::variant<UniqueFd, int> OpenListeningSocket(const SocketAddress& address, bo
 std::unique_ptr<Listener> Listener::Create(TlsThread* thread, UniqueFd fd,
                                            std::shared_ptr<ListenerState> state) {
   std::unique_ptr<Listener> listener(new Listener(thread, std::move(fd), std::move(state)));
-  listener->poll_ = PollHandle::Create(thread->loop(), listener->fd_.get(), listener.get());
-  if (listener->poll_ == nullptr) return nullptr;
-  listener->poll_->Watch(UV_READABLE);
-  return listener;
+  listener->poll_ = PollHandle::Create(thread->poller(), listener->fd_.get(), UV_READABLE, listener.get());
+  return listener->poll_ == nullptr ? nullptr : std::move(listener);
 }
 
 void Listener::OnPoll(PollHandle& /*handle*/, int /*status*/, int /*events*/) {

@@ -6,6 +6,7 @@
 #include <variant>
 
 #include "messages.h"
+#include "poller.h"
 #include "socket.h"
 
 namespace sealgate {
@@ -21,7 +22,7 @@ class TlsThread;
 // Owns:   the socket. Thread: loop thread only.
 class Listener final : public PollHandle::Target {
  public:
-  // Null when the loop refuses the socket.
+  // Null when the kernel refuses to watch the socket.
   [[nodiscard]] static std::unique_ptr<Listener> Create(TlsThread* thread, UniqueFd fd,
                                                         std::shared_ptr<ListenerState> state);
   // Takes what is in the backlog; the destructor would reset it.

@@ -29,7 +29,7 @@ SocketAddress LoopbackAddress(uint32_t turn) {
 }  // namespace
 
 LoadClient::LoadClient(uv_loop_t* loop, std::unique_ptr<LoadContext> context, const LoadOptions& options)
-    : loop_(loop),
+    : poller_(Poller::Create(loop)),
       context_(std::move(context)),
       options_(options),
       start_ns_(uv_hrtime()),
@@ -123,7 +123,7 @@ void LoadClient::Begin(uint64_t intended_ns, bool resume, bool await_ticket) {
   connections_.emplace(id, std::move(owned));
   ++open_;
   SetDeadline(connection, task.started_ns + options_.timeout_ns);
-  if (connection.Open(loop_, *context_, NextSource()) == LoadConnection::Progress::kFailed) {
+  if (connection.Open(poller_.get(), *context_, NextSource()) == LoadConnection::Progress::kFailed) {
     Failed(connection, connection.reason());
     return;
   }

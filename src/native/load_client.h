@@ -16,6 +16,7 @@
 #include "load_connection.h"
 #include "load_context.h"
 #include "loop_timer.h"
+#include "poller.h"
 
 namespace sealgate {
 
@@ -95,7 +96,7 @@ class LoadClient final : LoadConnection::Owner {
   [[nodiscard]] std::optional<SocketAddress> NextSource();
   [[nodiscard]] double SinceStartMs(uint64_t ns) const;
 
-  uv_loop_t* loop_;
+  std::unique_ptr<Poller> poller_;  // null: there was no descriptor left
   std::unique_ptr<LoadContext> context_;
   LoadOptions options_;
   LoadPlan plan_;

@@ -48,7 +48,7 @@ void BindWithoutPort(int fd) {
 
 }  // namespace
 
-LoadConnection::Progress LoadConnection::Open(uv_loop_t* loop, const LoadContext& context,
+LoadConnection::Progress LoadConnection::Open(Poller* poller, const LoadContext& context,
                                               const std::optional<SocketAddress>& from) {
   const ErrorQueueScope errors;
   fd_ = NonBlockingSocket(route_.server.family());
@@ -62,7 +62,7 @@ LoadConnection::Progress LoadConnection::Open(uv_loop_t* loop, const LoadContext
   }
   if (connect(fd_.get(), route_.server.get(), route_.server.size()) != 0 && errno != EINPROGRESS)
     return Fail(ErrnoName(errno));
-  poll_ = PollHandle::Create(loop, fd_.get(), this);
+  if (poller != nullptr) poll_ = PollHandle::Create(*poller, fd_.get(), UV_WRITABLE, this);
   ssl_ = context.NewConnection(task.resume);
   if (poll_ == nullptr || ssl_ == nullptr || SSL_set_fd(ssl_.get(), fd_.get()) != 1) return Fail("ENOMEM");
   return Progress::kWaiting;

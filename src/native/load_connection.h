@@ -9,6 +9,7 @@
 #include "load_context.h"
 #include "messages.h"
 #include "openssl_ptr.h"
+#include "poller.h"
 #include "socket.h"
 
 namespace sealgate {
@@ -55,7 +56,7 @@ class LoadConnection final : PollHandle::Target {
       : task(from_task), route_(route), owner_(owner) {}
 
   // Begins to connect. kWaiting or kFailed.
-  [[nodiscard]] Progress Open(uv_loop_t* loop, const LoadContext& context,
+  [[nodiscard]] Progress Open(Poller* poller, const LoadContext& context,
                               const std::optional<SocketAddress>& from);
   // kHandshaking: connects and shakes hands.
   [[nodiscard]] Progress Shake();

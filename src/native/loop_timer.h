@@ -8,7 +8,7 @@
 
 namespace sealgate {
 
-// A timer of one loop that calls one function. As with PollHandle, uv's close callback frees what uv still
+// A timer of one loop that calls one function. As with Poller, uv's close callback frees what uv still
 // looks at, so it may be destroyed at any time, also by its own function. Loop thread only.
 class LoopTimer final {
  public:

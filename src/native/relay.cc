@@ -12,11 +12,11 @@ namespace {
 constexpr int kReadsPerTurn = 4;
 }  // namespace
 
-std::unique_ptr<Relay> Relay::Create(uv_loop_t* loop, UniqueFd plain, TlsStream* tls,
+std::unique_ptr<Relay> Relay::Create(Poller& poller, UniqueFd plain, TlsStream* tls,
                                      std::span<uint8_t> scratch, Owner* owner, Options options) {
   std::unique_ptr<Relay> relay(new Relay(tls, scratch, owner, options));
   relay->plain_ = std::move(plain);
-  relay->poll_ = PollHandle::Create(loop, relay->plain_.get(), relay.get());
+  relay->poll_ = PollHandle::Create(poller, relay->plain_.get(), UV_READABLE, relay.get());
   return relay->poll_ == nullptr ? nullptr : std::move(relay);
 }
 
@@ -29,7 +29,7 @@ void Relay::Begin(std::span<const uint8_t> first) {
 void Relay::OnPoll(PollHandle& /*handle*/, int status, int events) {
   if ((events & UV_READABLE) != 0) plain_readable_ = true;
   if (status < 0) {
-    // What the socket still holds can be read without libuv.
+    // What the socket still holds can be read without epoll.
     plain_poll_broken_ = true;
     plain_readable_ = true;
   }

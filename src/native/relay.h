@@ -5,6 +5,7 @@
 #include <span>
 
 #include "egress.h"
+#include "poller.h"
 #include "socket.h"
 #include "tls_stream.h"
 
@@ -44,8 +45,8 @@ class Relay final : public PollHandle::Target {
     bool half_close = false;
   };
 
-  // Null when the loop refuses the socket.
-  [[nodiscard]] static std::unique_ptr<Relay> Create(uv_loop_t* loop, UniqueFd plain, TlsStream* tls,
+  // Null when the kernel refuses to watch the socket.
+  [[nodiscard]] static std::unique_ptr<Relay> Create(Poller& poller, UniqueFd plain, TlsStream* tls,
                                                      std::span<uint8_t> scratch, Owner* owner,
                                                      Options options);
 
@@ -83,7 +84,7 @@ class Relay final : public PollHandle::Target {
   Owner* owner_;
   Options options_;
   UniqueFd plain_;
-  std::unique_ptr<PollHandle> poll_;  // after plain_: leaves the loop before the descriptor closes
+  std::unique_ptr<PollHandle> poll_;  // after plain_: goes before the descriptor closes
   Backlog to_plain_;
   uint64_t bytes_from_peer_ = 0;
   uint64_t bytes_to_peer_ = 0;

@@ -5,6 +5,7 @@
 #include <net/if.h>
 #include <netinet/tcp.h>
 #include <unistd.h>
+#include <uv.h>
 
 #include <array>
 #include <cstring>
@@ -79,36 +80,6 @@ std::array<uint8_t, 16> SocketAddress::mapped() const {
 
 uint16_t SocketAddress::port() const {
   return ntohs(family() == AF_INET ? address_.v4.sin_port : address_.v6.sin6_port);
-}
-
-std::unique_ptr<PollHandle> PollHandle::Create(uv_loop_t* loop, int fd, Target* target) {
-  auto inner = std::make_unique<Inner>();
-  if (uv_poll_init(loop, &inner->poll, fd) != 0) return nullptr;
-  std::unique_ptr<PollHandle> handle(new PollHandle(inner.release(), target));
-  handle->inner_->owner = handle.get();
-  handle->inner_->poll.data = handle->inner_;
-  return handle;
-}
-
-PollHandle::~PollHandle() {
-  inner_->owner = nullptr;
-  uv_close(reinterpret_cast<uv_handle_t*>(&inner_->poll),
-           [](uv_handle_t* handle) { delete static_cast<Inner*>(handle->data); });
-}
-
-void PollHandle::Watch(int mask) {
-  if (mask == mask_) return;
-  mask_ = mask;
-  if (mask == 0) {
-    uv_poll_stop(&inner_->poll);
-    return;
-  }
-  uv_poll_start(&inner_->poll, mask, [](uv_poll_t* poll, int status, int events) {
-    PollHandle* owner = static_cast<Inner*>(poll->data)->owner;
-    if (owner == nullptr) return;
-    if (status < 0) owner->mask_ = 0;
-    owner->target_->OnPoll(*owner, status, events);
-  });
 }
 
 std::string ErrnoText(int error) {

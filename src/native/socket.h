@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// File descriptors, socket addresses, and libuv's poll handle with its own lifetime rule.
+// File descriptors and socket addresses.
 #pragma once
 
 #include <netinet/in.h>
 #include <sys/socket.h>
-#include <uv.h>
 
 #include <array>
 #include <cstdint>
@@ -66,44 +65,6 @@ class SocketAddress final {
     sockaddr_in v4;
     sockaddr_in6 v6;
   } address_{};
-};
-
-// Readiness of one descriptor on one loop.
-//
-// A uv handle outlives its owner until its close callback has run, so a plain unique_ptr would free it too
-// early: the destructor calls uv_close and the callback frees the memory. The descriptor may be closed as
-// soon as the PollHandle is gone (uv_close has taken it out of epoll by then). Loop thread only.
-class PollHandle final {
- public:
-  // events: of UV_READABLE, UV_WRITABLE, UV_DISCONNECT. A negative status: epoll has reported an error and
-  // libuv has stopped watching; a read says what it is.
-  class Target {
-   public:
-    virtual void OnPoll(PollHandle& handle, int status, int events) = 0;
-
-   protected:
-    ~Target() = default;
-  };
-
-  // Null when libuv refuses the descriptor (out of memory, or not pollable).
-  [[nodiscard]] static std::unique_ptr<PollHandle> Create(uv_loop_t* loop, int fd, Target* target);
-  ~PollHandle();
-  PollHandle(const PollHandle&) = delete;
-  PollHandle& operator=(const PollHandle&) = delete;
-
-  // Costs a system call only when the mask changes. 0 stops.
-  void Watch(int mask);
-
- private:
-  struct Inner {
-    uv_poll_t poll;
-    PollHandle* owner;
-  };
-  PollHandle(Inner* inner, Target* target) : inner_(inner), target_(target) {}
-
-  Inner* inner_;  // freed by uv_close's callback
-  Target* target_;
-  int mask_ = 0;
 };
 
 // What strerror says, which may not be called by several threads.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <uv.h>
+
 #include <cstdint>
 #include <span>
 #include <string>

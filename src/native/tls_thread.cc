@@ -54,6 +54,11 @@ std::unique_ptr<TlsThread> TlsThread::Start(MainMailboxes* main, const Options& 
     if (self->ordinal_ < 0) return nullptr;
   }
   if (uv_loop_init(&self->loop_) != 0) return nullptr;
+  self->poller_ = Poller::Create(&self->loop_);
+  if (self->poller_ == nullptr) {
+    uv_loop_close(&self->loop_);
+    return nullptr;
+  }
   for (auto* handle : {AsHandle(&self->wake_), AsHandle(&self->check_), AsHandle(&self->idle_),
                        AsHandle(&self->tick_), AsHandle(&self->pause_)}) {
     handle->data = self;
@@ -109,6 +114,7 @@ void TlsThread::Shut() {
   for (auto& [handle, connection] : connections_) connection->OnStop();
   connections_.clear();  // resumes suspended handshakes with a failure: OpenSSL's jobs belong to this thread
   ASYNC_cleanup_thread();
+  poller_.reset();
   for (auto* handle :
        {AsHandle(&wake_), AsHandle(&check_), AsHandle(&idle_), AsHandle(&tick_), AsHandle(&pause_)}) {
     uv_close(handle, nullptr);

@@ -15,6 +15,7 @@
 #include "deadline_queue.h"
 #include "listener.h"
 #include "messages.h"
+#include "poller.h"
 #include "stats.h"
 
 namespace sealgate {
@@ -64,7 +65,7 @@ class TlsThread final {
   void ReadInbox();
   [[nodiscard]] std::shared_ptr<Receiver> NextReceiver();
 
-  [[nodiscard]] uv_loop_t* loop() { return &loop_; }
+  [[nodiscard]] Poller& poller() { return *poller_; }
   [[nodiscard]] uint64_t now() const { return uv_now(&loop_); }
   [[nodiscard]] MainMailboxes& main() { return *main_; }
   [[nodiscard]] const Contexts& contexts() const { return *contexts_; }
@@ -106,6 +107,7 @@ class TlsThread final {
   uv_idle_t idle_{};    // active while turns are due: the loop must not sleep then
   uv_timer_t tick_{};   // active while deadlines are due
   uv_timer_t pause_{};  // until accepting is tried again
+  std::unique_ptr<Poller> poller_;
   std::shared_ptr<Inbox> inbox_;
   Mailbox<Arrival> arrivals_;
   ThreadStats stats_;
