@@ -22,9 +22,8 @@ class PollHandle;
 // handshake. Here they are two, one when it comes and one when it goes.
 //
 // Owns:   the epoll instance. It must outlive its PollHandles, and may go in the callback of one.
-// Thread: the loop's. Keeps the loop alive while there is a PollHandle. The loop has to run once more after
-// its
-//         end.
+// Thread: the loop's. Keeps the loop alive while there is a PollHandle. After its end the loop has to run
+//         once more.
 class Poller final {
  public:
   // Null when there is no descriptor or no memory left.
