@@ -117,6 +117,7 @@ export class Sealgate implements AsyncDisposable {
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.stderr += text
     })
+    started.add(this)
     running.add(this)
     this.ended = once(this.#child, 'close').then(([status, signal]) => {
       running.delete(this)
@@ -306,11 +307,13 @@ export class Sealgate implements AsyncDisposable {
   }
 }
 
+const started = new Set<Sealgate>()
 const running = new Set<Sealgate>()
 
-// A test that times out never comes to its own end. Registered first, this runs last in each test file.
+// A test that times out never comes to its own end, and one that kills its proxy leaves a directory. Registered first, this
+// runs last in each test file.
 afterAll(async () => {
-  for (const sealgate of running) await sealgate[Symbol.asyncDispose]()
+  for (const sealgate of started) await sealgate[Symbol.asyncDispose]()
 })
 
 function requireBuild(): void {
